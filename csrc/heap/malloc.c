@@ -1,0 +1,275 @@
+/* The allocation and free paths.
+ *
+ * Called through malloc.h.
+ *
+ * Concurrency: see malloc.h. The fast path of free rests on this: a span's owner is this P's token
+ * only if this P made it so, hence if it reads its token there, nobody can change the span under it.
+ * Go: malloc.go.
+ */
+#include "heap/malloc.h"
+
+#include "heap/heapbits.h"
+
+/* The slow paths below refill and start over: the fast ones end in a jump to them and need no stack. */
+static NOINLINE void *refill_noscan(struct mcache *c, size_t size, span_class sc)
+{
+    return mcache_refill(c, sc) ? malloc_noscan(c, size) : NULL;
+}
+
+static NOINLINE void *refill_typed(struct mcache *c, size_t size, const struct type *type,
+                                   span_class sc)
+{
+    return mcache_refill(c, sc) ? malloc_typed(c, size, type) : NULL;
+}
+
+/* Zeroes the n bytes of a slot, n a multiple of 8. The smallest are zeroed without asking whether they
+ * need it: two stores cost less than finding out. */
+static inline void clear_slot(const struct alloc_slot *slot, char *p, size_t n)
+{
+    if (n <= 32) {
+        if (LIKELY(n >= 16)) {
+            memset(p, 0, 16);
+            memset(p + n - 16, 0, 16);
+        } else {
+            memset(p, 0, 8);
+        }
+    } else if (slot->needzero) {
+        if (n <= 64) {
+            memset(p, 0, 32);
+            memset(p + n - 32, 0, 32);
+        } else {
+            memset(p, 0, n);
+        }
+    }
+}
+
+/* The next slot of a window that has one, with its first n bytes zeroed. */
+static inline char *take_zeroed(struct alloc_slot *slot, uint64_t window, size_t n)
+{
+    char *p = window_take(slot, window);
+    clear_slot(slot, p, n);
+    return p;
+}
+
+static struct mspan *take_large(struct mcache *c, size_t size, bool noscan)
+{
+    struct mheap *h = c->heap;
+    if (size > MAX_ALLOC)
+        return NULL;
+    size_t npages = div_round_up(size, (size_t)1 << h->page_shift);
+    struct mspan *s =
+        mheap_alloc_span(h, c, npages, SPAN_TYPE_HEAP, make_span_class(0, noscan));
+    if (s == NULL)
+        return NULL;
+    s->free_bits[0] = 0;
+    s->live = 1;
+    s->limit = s->base + size;
+    c->large.allocs++;
+    c->large.alloc_bytes += s->elem_size;
+    if (s->needzero)
+        memset((void *)s->base, 0, size);
+    return s;
+}
+
+static NOINLINE void *malloc_large_noscan(struct mcache *c, size_t size)
+{
+    struct mspan *s = take_large(c, size, true);
+    return s == NULL ? NULL : (void *)s->base;
+}
+
+static ALWAYS_INLINE void *malloc_noscan_class(struct mcache *c, size_t size, span_class sc)
+{
+    struct alloc_slot *slot = &c->slots[sc];
+    uint64_t window = load_relaxed(&slot->window);
+    if (UNLIKELY(window_free(window) == 0))
+        return refill_noscan(c, size, sc);
+    return take_zeroed(slot, window, slot->elem_size);
+}
+
+/* Sizes other than 16 to 1016 bytes. */
+static NOINLINE void *malloc_noscan_other(struct mcache *c, size_t size)
+{
+    const struct size_class_table *t = &c->size_classes;
+    if (UNLIKELY(size > t->max_small_size - MALLOC_HEADER_SIZE))
+        return malloc_large_noscan(c, size);
+    if (UNLIKELY(size == 0))
+        return (void *)c->heap->zerobase;
+    return malloc_noscan_class(c, size, make_span_class(size_to_class(t, size), true));
+}
+
+void *malloc_noscan(struct mcache *c, size_t size)
+{
+    const struct size_class_table *t = &c->size_classes;
+    if (LIKELY(size - TINY_SIZE <= SMALL_SIZE_MAX - 8 - TINY_SIZE)) {
+        unsigned size_class = t->size_to_class8[(size + SMALL_SIZE_DIV - 1) / SMALL_SIZE_DIV];
+        return malloc_noscan_class(c, size, make_span_class(size_class, true));
+    }
+    if (size < TINY_SIZE && LIKELY(t->tiny_class != 0))
+        return malloc_tiny(c, size);
+    return malloc_noscan_other(c, size);
+}
+
+static inline void *malloc_with_bits(struct mcache *c, size_t size, const struct type *type)
+{
+    span_class sc = make_span_class(size_to_class(&c->size_classes, size), false);
+    struct alloc_slot *slot = &c->slots[sc];
+    uint64_t window = load_relaxed(&slot->window);
+    if (UNLIKELY(window_free(window) == 0))
+        return refill_typed(c, size, type, sc);
+    size_t elem_size = slot->elem_size;
+    uint64_t *bits = slot->bits;
+    char *p = take_zeroed(slot, window, elem_size);
+    if (elem_size > PTR_SIZE) {
+        /* Such a span is one page. */
+        size_t word = ((uintptr_t)p & c->page_offset_mask) / PTR_SIZE;
+        heap_bits_write(bits, word, elem_size, heap_bits_mask(type, size));
+    }
+    return p;
+}
+
+static void *malloc_with_header(struct mcache *c, size_t size, const struct type *type)
+{
+    span_class sc =
+        make_span_class(size_to_class(&c->size_classes, size + MALLOC_HEADER_SIZE), false);
+    struct alloc_slot *slot = &c->slots[sc];
+    uint64_t window = load_relaxed(&slot->window);
+    if (UNLIKELY(window_free(window) == 0))
+        return refill_typed(c, size, type, sc);
+    char *p = take_zeroed(slot, window, slot->elem_size - MALLOC_HEADER_SIZE);
+    *(const struct type **)(p - MALLOC_HEADER_SIZE) = type; /* windows begin behind the header */
+    return p;
+}
+
+static void *malloc_large_typed(struct mcache *c, size_t size, const struct type *type)
+{
+    struct mspan *s = take_large(c, size, false);
+    if (s == NULL)
+        return NULL;
+    store_release(&s->large_type, type); /* with object_word_is_pointer's acquire */
+    return (void *)s->base;
+}
+
+void *malloc_typed(struct mcache *c, size_t size, const struct type *type)
+{
+    if (!type_has_pointers(type) || size == 0)
+        return malloc_noscan(c, size);
+    if (size <= c->size_classes.max_bitmap_size)
+        return malloc_with_bits(c, size, type);
+    if (size <= c->size_classes.max_small_size - MALLOC_HEADER_SIZE)
+        return malloc_with_header(c, size, type);
+    return malloc_large_typed(c, size, type);
+}
+
+/* --- Freeing --- */
+
+bool slot_is_live_locked(const struct mheap *h, const struct mspan *s, unsigned i)
+{
+    ASSERT_SPIN_HELD(&s->lock);
+    const struct mcache *owner = span_owner_locked(h, s);
+    /* In this order: see take_window. */
+    if (load_acquire(&s->free_bits[i / 64]) >> (i % 64) & 1)
+        return false;
+    if (owner != NULL && mcache_window_has(owner, s, i))
+        return false;
+    return !bitmap_get(s->remote_bits, i);
+}
+
+/* Frees slot i of s, under its lock, which is released. pre: it is allocated. */
+static void free_slot_and_unlock(struct mcache *c, struct mspan *s, unsigned i)
+{
+    ASSERT_SPIN_HELD(&s->lock);
+    if (!span_is_owned(s, c)) {
+        mcentral_free_and_unlock(c->heap, c, s, i);
+        return;
+    }
+    span_merge_remote_locked(s);
+    spin_unlock(&s->lock);
+    CHECK(free_owned(c, s, i));
+}
+
+void free_slot(struct mcache *c, struct mspan *s, unsigned i)
+{
+    if (LIKELY((load_relaxed(&s->owner_and_remote) & ~(uint64_t)OWNER_TINY) == c->token)) {
+        CHECK(free_owned(c, s, i));
+        return;
+    }
+    spin_lock(&s->lock);
+    free_slot_and_unlock(c, s, i);
+}
+
+static enum gomem_status free_large_and_unlock(struct mcache *c, struct mspan *s)
+{
+    ASSERT_SPIN_HELD(&s->lock);
+    c->large.frees++;
+    c->large.free_bytes += s->elem_size;
+    store_relaxed(&s->state, SPAN_FREEING);
+    spin_unlock(&s->lock);
+    mheap_free_span(c->heap, c, s, SPAN_TYPE_HEAP);
+    return GOMEM_OK;
+}
+
+/* Everything but an object in an own span; this one looks before it believes anything. */
+static NOINLINE enum gomem_status free_slow(struct mcache *c, struct mspan *s, uintptr_t p)
+{
+    spin_lock(&s->lock);
+    if (load_acquire(&s->state) != SPAN_IN_USE || p < s->first_object || p >= s->limit)
+        goto invalid;
+    if (span_is_large(s)) {
+        if (p == s->base)
+            return free_large_and_unlock(c, s);
+        goto invalid;
+    }
+    unsigned i = span_index(s, p);
+    if (span_has_tiny(s, i)) {
+        if (!(tiny_live_parts(c->heap, s, i) >> (p - span_object(s, i)) & 1))
+            goto invalid;
+        spin_unlock(&s->lock); /* the object lives: so does its span */
+        return tiny_free(c, s, i, p) ? GOMEM_OK : GOMEM_INVALID_POINTER;
+    }
+    if (p != span_object(s, i) || !slot_is_live_locked(c->heap, s, i))
+        goto invalid;
+    free_slot_and_unlock(c, s, i);
+    return GOMEM_OK;
+invalid:
+    spin_unlock(&s->lock);
+    return GOMEM_INVALID_POINTER;
+}
+
+static NOINLINE enum gomem_status freed_slow(struct mcache *c, struct mspan *s)
+{
+    mcache_freed_slow(c, s);
+    return GOMEM_OK;
+}
+
+/* A free in an own span with tiny blocks, without remote frees. */
+static NOINLINE enum gomem_status free_in_tiny_span(struct mcache *c, struct mspan *s, uintptr_t p)
+{
+    if (p < s->base || p >= s->limit)
+        return GOMEM_INVALID_POINTER;
+    unsigned i = span_index(s, p);
+    if (span_has_tiny(s, i))
+        return tiny_free(c, s, i, p) ? GOMEM_OK : GOMEM_INVALID_POINTER;
+    return p == span_object(s, i) && free_owned(c, s, i) ? GOMEM_OK : GOMEM_INVALID_POINTER;
+}
+
+enum gomem_status free_object(struct mcache *c, uintptr_t p)
+{
+    struct mspan *s = mcache_span_of(c, p);
+    if (UNLIKELY(s == NULL))
+        return GOMEM_INVALID_POINTER;
+    uint64_t owner = load_relaxed(&s->owner_and_remote);
+    if (UNLIKELY(owner != c->token)) {
+        if (owner == (c->token | OWNER_TINY))
+            return free_in_tiny_span(c, s, p);
+        return free_slow(c, s, p);
+    }
+    /* offset * div_magic: quotient above, and below a remainder that is less than the magic number
+     * only if there is none (Lemire, Kaser, Kurz, "Faster remainder by direct computation", 2019). */
+    uint64_t product = (p - s->first_object) * s->div_magic;
+    unsigned i = (unsigned)(product >> 32);
+    bool slow;
+    if (UNLIKELY(i >= s->nelems || (uint32_t)product >= s->div_magic ||
+                 !free_owned_fast(s, i, &slow)))
+        return GOMEM_INVALID_POINTER;
+    return UNLIKELY(slow) ? freed_slow(c, s) : GOMEM_OK;
+}

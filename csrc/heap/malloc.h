@@ -1,0 +1,78 @@
+/* mallocgc and freegc: objects from a P's cache, and back.
+ *
+ *   size 0                      the heap's zerobase, never counted, never freed
+ *   < 16 bytes, no pointers     tiny.h: several in a block of 16
+ *   up to 32,760 bytes          a slot of the smallest class that fits
+ *   larger                      a span of its own
+ *
+ * An object handed out is zero. Freeing sets a bit in the object's span. Called by runtime/, object/
+ * and C programs, with the cache of the P they hold.
+ *
+ * Concurrency: owner P only, for objects of any P.
+ * Go: mallocgc, freegc in malloc.go.
+ */
+#ifndef GOMEM_HEAP_MALLOC_H
+#define GOMEM_HEAP_MALLOC_H
+
+#include <string.h>
+
+#include "heap/mcache.h"
+#include "heap/tiny.h"
+#include "heap/type.h"
+
+/* A zeroed object without pointers; NULL if the heap cannot grow or size exceeds MAX_ALLOC. */
+void *malloc_noscan(struct mcache *c, size_t size);
+/* A zeroed object of size bytes: one t, or an array of them. pre: size is a multiple of t->size. */
+void *malloc_typed(struct mcache *c, size_t size, const struct type *t);
+
+/* Frees the object whose address is p: GOMEM_INVALID_POINTER, with nothing changed, if p is not the
+ * address malloc returned for an object that is still allocated. (Two threads that free the same
+ * object at the same time may both be told so or may both succeed: as with any allocator, that is
+ * for the caller to exclude.) */
+MUST_USE enum gomem_status free_object(struct mcache *c, uintptr_t p);
+
+/* Is slot i allocated? pre: s is in use, under its lock. */
+bool slot_is_live_locked(const struct mheap *h, const struct mspan *s, unsigned i);
+/* Frees slot i of s. pre: it is allocated, and the caller's to free. */
+void free_slot(struct mcache *c, struct mspan *s, unsigned i);
+
+/* The next slot of the slot's window, which is `window` and has one. Not zeroed. */
+static inline char *window_take(struct alloc_slot *slot, uint64_t window)
+{
+    ASSERT(window_free(window) != 0);
+    char *p = (char *)slot->window_base + (size_t)__builtin_ctzll(window) * slot->elem_size;
+    store_relaxed(&slot->window, window & (window - 1));
+    return p;
+}
+
+/* Frees slot i of an own span without remote frees; false if it is free already. *slow: the caller
+ * must call mcache_freed_slow. */
+static inline bool free_owned_fast(struct mspan *s, unsigned i, bool *slow)
+{
+    struct alloc_slot *slot = s->slot;
+    uint64_t bit = (uint64_t)1 << (i % 64), *word = &s->free_bits[i / 64];
+    uint64_t free = load_relaxed(word);
+    if (UNLIKELY(free & bit))
+        return false;
+    if (slot->span == s && UNLIKELY(window_has(load_relaxed(&slot->window), i)))
+        return false;
+    store_relaxed(word, free | bit);
+    slot->frees++;
+    uint16_t live = (uint16_t)(load_relaxed(&s->live) - 1);
+    store_relaxed(&s->live, live);
+    *slow = (uint16_t)(live - 1) >= s->slow_from;
+    return true;
+}
+
+/* The same, whole. */
+static inline bool free_owned(struct mcache *c, struct mspan *s, unsigned i)
+{
+    bool slow;
+    if (!free_owned_fast(s, i, &slow))
+        return false;
+    if (UNLIKELY(slow))
+        mcache_freed_slow(c, s);
+    return true;
+}
+
+#endif

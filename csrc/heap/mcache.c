@@ -1,0 +1,305 @@
+/* Windows, refills, and what happens to a P's own spans.
+ *
+ * Called through mcache.h.
+ *
+ * Concurrency: see mcache.h.
+ * Go: mcache.go (refill, releaseAll), nextFree in malloc.go.
+ */
+#include "heap/mcache.h"
+
+#include <string.h>
+
+#include "heap/heapbits.h"
+#include "heap/malloc.h"
+
+/* Tokens: the P's index, and a number that changes when the P drops what it owns. 21 bits of it: a
+ * full span that nobody touched while it came round would be the P's again, as if never dropped. */
+static uint32_t token_next(uint32_t token)
+{
+    uint32_t next = (token + MAX_PROCS) & ~OWNER_TINY;
+    return next < MAX_PROCS ? next + MAX_PROCS : next;
+}
+
+bool mcache_init(struct mheap *h, unsigned id, unsigned procs, struct mcache **out)
+{
+    lock(&h->lock);
+    struct mcache *c = fixalloc_alloc(&h->mcache_alloc);
+    unlock(&h->lock);
+    uint64_t *overflow = persistent_alloc(&h->persistent, procs * sizeof *overflow,
+                                          sizeof *overflow, &h->bytes.mcache_sys);
+    if (c == NULL || overflow == NULL)
+        return false;
+    memset(c, 0, sizeof *c);
+    c->heap = h;
+    c->arenas = h->arenas;
+    c->page_shift = h->page_shift;
+    c->page_offset_mask = ((uint32_t)1 << h->page_shift) - 1;
+    c->page_mask_in_arena = h->page_mask_in_arena;
+    c->id = id;
+    c->token = MAX_PROCS + id;
+    c->tiny_overflow = overflow;
+    c->tiny_offset = TINY_SIZE;
+    c->size_classes = h->size_classes;
+    for (unsigned sc = 2; sc < 2 * h->size_classes.nclasses; sc++) {
+        struct alloc_slot *slot = &c->slots[sc];
+        slot->elem_size = h->size_classes.classes[sc >> 1].size;
+        if (!(sc & 1) && slot->elem_size <= h->size_classes.max_bitmap_size)
+            slot->bits_offset = (uint32_t)heap_bits_offset(h, (span_class)sc);
+        list_init(&slot->partial);
+    }
+    *out = c;
+    return true;
+}
+
+struct mcache *span_owner_locked(const struct mheap *h, const struct mspan *s)
+{
+    ASSERT_SPIN_HELD(&s->lock);
+    uint32_t token = load_relaxed(&s->owner) & ~OWNER_TINY;
+    struct mcache *c = token == 0 ? NULL : h->mcaches[token % MAX_PROCS];
+    return c != NULL && load_acquire(&c->token) == token ? c : NULL; /* with mcache_flush's release */
+}
+
+/* --- Windows --- */
+
+/* Takes window w of the slot's span; false if it has no free object. */
+static bool take_window(struct alloc_slot *slot, unsigned w)
+{
+    struct mspan *s = slot->span;
+    uint64_t word = load_relaxed(&s->free_bits[w / 2]);
+    uint64_t window = (uint64_t)w << 32 | (uint32_t)(word >> (w % 2 * WINDOW_OBJECTS));
+    if (window_free(window) == 0)
+        return false;
+    unsigned n = ones_count64(window_free(window));
+    slot->allocs += n;
+    slot->window_base = s->first_object + (uintptr_t)w * WINDOW_OBJECTS * s->elem_size;
+    slot->needzero = s->needzero || w < s->fresh_window;
+    s->fresh_window = MAX(s->fresh_window, (uint16_t)(w + 1));
+    store_relaxed(&s->live, (uint16_t)(s->live + n));
+    store_relaxed(&slot->window, window);
+    /* With object_is_live_locked's acquire: who misses an object here finds it in the window. */
+    store_release(&s->free_bits[w / 2], word & ~window_in_word(window));
+    return true;
+}
+
+/* The next window with a free object after the current one, going round once. */
+static bool next_window(struct alloc_slot *slot)
+{
+    struct mspan *s = slot->span;
+    if (s->live == s->nelems)
+        return false;
+    unsigned n = (unsigned)div_round_up(s->nelems, WINDOW_OBJECTS);
+    unsigned w = window_index(slot->window);
+    for (unsigned i = 1; i <= n; i++)
+        if (take_window(slot, w + i < n ? w + i : w + i - n))
+            return true;
+    return false;
+}
+
+/* Puts the rest of the window back into the span's free_bits. */
+static void return_window(struct alloc_slot *slot)
+{
+    struct mspan *s = slot->span;
+    ASSERT_SPIN_HELD(&s->lock);
+    uint64_t *word = &s->free_bits[window_index(slot->window) / 2];
+    unsigned n = ones_count64(window_free(slot->window));
+    ASSERT((load_relaxed(word) & window_in_word(slot->window)) == 0);
+    store_relaxed(word, load_relaxed(word) | window_in_word(slot->window));
+    store_relaxed(&s->live, (uint16_t)(s->live - n));
+    slot->allocs -= n;
+    store_relaxed(&slot->window, 0);
+}
+
+/* Makes s current (or none, if NULL), with an empty window. */
+static void set_span(struct alloc_slot *slot, struct mspan *s)
+{
+    /* As if the last window had been used up, so that the search begins at window 0. */
+    uint64_t last = s == NULL ? 0 : div_round_up(s->nelems, WINDOW_OBJECTS) - 1;
+    store_relaxed(&slot->version, slot->version + 1);
+    if (s != NULL && slot->bits_offset != 0)
+        slot->bits = (uint64_t *)(s->base + slot->bits_offset);
+    store_release(&slot->span, s); /* all with mcache_window_has's acquires */
+    store_release(&slot->window, last << 32);
+    store_release(&slot->version, slot->version + 1);
+}
+
+bool mcache_window_has(const struct mcache *c, const struct mspan *s, unsigned i)
+{
+    const struct alloc_slot *slot = &c->slots[s->span_class];
+    for (;;) {
+        uint32_t version = load_acquire(&slot->version); /* with set_span's releases */
+        const struct mspan *current = load_acquire(&slot->span);
+        uint64_t window = load_acquire(&slot->window);
+        if (version % 2 == 0 && load_relaxed(&slot->version) == version)
+            return current == s && window_has(window, i);
+        cpu_pause();
+    }
+}
+
+static void list_partial(struct alloc_slot *slot, struct mspan *s)
+{
+    list_insert(&slot->partial, &s->node);
+    s->slow_from = SLOW_FROM_LISTED;
+    store_relaxed(&slot->npartial, slot->npartial + 1);
+}
+
+static void unlist_partial(struct alloc_slot *slot, struct mspan *s)
+{
+    list_remove(&s->node);
+    store_relaxed(&slot->npartial, slot->npartial - 1);
+}
+
+/* --- Own spans --- */
+
+void span_merge_remote_locked(struct mspan *s)
+{
+    ASSERT_SPIN_HELD(&s->lock);
+    if (load_relaxed(&s->remote_frees) == 0)
+        return;
+    unsigned n = 0;
+    for (unsigned w = 0; w < s->nwords; w++) {
+        n += ones_count64(s->remote_bits[w]);
+        store_relaxed(&s->free_bits[w], load_relaxed(&s->free_bits[w]) | s->remote_bits[w]);
+        s->remote_bits[w] = 0;
+    }
+    ASSERT_OP(n, ==, s->remote_frees);
+    store_relaxed(&s->live, (uint16_t)(s->live - n));
+    store_relaxed(&s->remote_frees, 0);
+}
+
+void mcache_freed_slow(struct mcache *c, struct mspan *s)
+{
+    struct alloc_slot *slot = &c->slots[s->span_class];
+    if (slot->span == s)
+        return;
+    if (s->live > 0) {
+        if (s->slow_from == SLOW_FROM_UNLISTED)
+            list_partial(slot, s);
+        return;
+    }
+    if (s->slow_from == SLOW_FROM_LISTED)
+        unlist_partial(slot, s);
+    spin_lock(&s->lock);
+    mcentral_unown_and_unlock(c->heap, c, s);
+}
+
+void mcache_collect_remote(struct mcache *c)
+{
+    if (load_relaxed(&c->remote.count) == 0)
+        return;
+    struct mspan *s = span_set_take_all(&c->remote, SET_REMOTE), *next;
+    for (; s != NULL; s = next) {
+        next = load_relaxed(&s->set_next[SET_REMOTE]);
+        spin_lock(&s->lock);
+        bool recycle = span_entry_popped_locked(s, SET_REMOTE);
+        bool ours = span_is_owned(s, c);
+        if (!ours && s->place == PLACE_OWNED && load_relaxed(&s->remote_frees) > 0) {
+            /* It was ours, or another's after us: whose token is worthless now cannot collect. */
+            if (span_owner_locked(c->heap, s) == NULL) {
+                mcentral_unown_and_unlock(c->heap, c, s);
+                continue;
+            }
+        }
+        if (ours)
+            span_merge_remote_locked(s);
+        spin_unlock(&s->lock);
+        if (ours)
+            mcache_freed_slow(c, s);
+        if (recycle)
+            mheap_recycle_span(c->heap, c, s);
+    }
+}
+
+/* The current span is full: it stays ours, but only a free will lead to it again. */
+static void retire_span(struct mcache *c, struct alloc_slot *slot)
+{
+    struct mspan *s = slot->span;
+    set_span(slot, NULL);
+    s->slow_from = SLOW_FROM_UNLISTED;
+    mcentral_note_full(c->heap, s);
+}
+
+bool mcache_refill(struct mcache *c, span_class sc)
+{
+    struct alloc_slot *slot = &c->slots[sc];
+    struct mspan *s = slot->span, *next = NULL;
+    ASSERT(window_free(slot->window) == 0);
+    if (s != NULL && next_window(slot))
+        return true;
+    /* Frees of others may have put something back, here or elsewhere. */
+    mcache_collect_remote(c);
+    if (s != NULL && next_window(slot))
+        return true;
+    if (!list_is_empty(&slot->partial)) {
+        next = LIST_ENTRY(slot->partial.next, struct mspan, node);
+        unlist_partial(slot, next);
+    } else {
+        next = mcentral_cache_span(c->heap, c, sc);
+    }
+    if (next == NULL)
+        return false;
+    if (s != NULL)
+        retire_span(c, slot);
+    next->slow_from = SLOW_FROM_LISTED;
+    set_span(slot, next);
+    if (!next_window(slot)) {fprintf(stderr,"DBG s=%p base %zx class %d nelems %u live %u nwords %u place %d owner %x token %x remote %u state %d slow %u inset %d%d%d window %llx tiny %p npartial %u\n",(void*)next,(size_t)next->base,next->span_class,next->nelems,next->live,next->nwords,next->place,next->owner,c->token,next->remote_frees,next->state,next->slow_from,next->in_set[0],next->in_set[1],next->in_set[2],(unsigned long long)slot->window,(void*)next->tiny_live,slot->npartial); for(unsigned w=0;w<next->nwords;w++) fprintf(stderr,"%llx ",(unsigned long long)next->free_bits[w]); abort();}
+    return true;
+}
+
+void mcache_share(struct mcache *c, span_class sc)
+{
+    struct alloc_slot *slot = &c->slots[sc];
+    while (!list_is_empty(&slot->partial)) {
+        struct mspan *s = LIST_ENTRY(slot->partial.next, struct mspan, node);
+        unlist_partial(slot, s);
+        spin_lock(&s->lock);
+        mcentral_unown_and_unlock(c->heap, c, s);
+    }
+}
+
+void mcache_release(struct mcache *c)
+{
+    for (;;) {
+        mcache_collect_remote(c);
+        /* A P that adds to the remote set and then finds c busy relies on us to look again. */
+        store_seq_cst(&c->busy, 0); /* with mcache_try_acquire's acquire */
+        if (LIKELY(load_seq_cst(&c->remote.count) == 0) || !mcache_try_acquire(c))
+            return;
+    }
+}
+
+static void flush_pages(struct mcache *c)
+{
+    struct mheap *h = c->heap;
+    lock(&h->lock);
+    pagecache_flush(&c->pages, &h->pages);
+    while (c->nspan_structs > 0) {
+        struct mspan *s = c->span_structs[--c->nspan_structs];
+        s->node.next = (struct list_node *)h->free_spans;
+        h->free_spans = s;
+        h->nfree_spans++;
+    }
+    unlock(&h->lock);
+}
+
+void mcache_flush(struct mcache *c)
+{
+    tiny_flush(c);
+    mcache_collect_remote(c);
+    for (unsigned sc = 2; sc < 2 * c->heap->size_classes.nclasses; sc++) {
+        struct alloc_slot *slot = &c->slots[sc];
+        struct mspan *s = slot->span;
+        mcache_share(c, (span_class)sc);
+        if (s == NULL)
+            continue;
+        spin_lock(&s->lock);
+        return_window(slot);
+        set_span(slot, NULL);
+        mcentral_unown_and_unlock(c->heap, c, s);
+    }
+    /* What is left is full. With span_owner_locked's acquire: our last writes are seen by who finds
+     * the old token worthless. */
+    store_release(&c->token, token_next(c->token));
+    mcache_collect_remote(c); /* freed in them by who still believed in it */
+    stack_cache_clear(c->heap, c);
+    flush_pages(c);
+}

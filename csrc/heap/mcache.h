@@ -1,0 +1,156 @@
+/* A P's private stock: the spans it allocates from, pages, stacks, counters.
+ *
+ * The hot part of the current span of a class lives in its slot: a window of 32 objects as a bitmap,
+ * taken out of the span's free_bits in one go, so that an allocation is a bit scan. When a window is
+ * used up the next one with free objects is taken, wrapping round as long as frees have put objects
+ * back; then another span: one of the P's own with free objects, one from mcentral, a new one.
+ *
+ * A span that is full stays the P's (span.h). The first object the P frees in it puts the span on the
+ * slot's list of partial ones; the last one gives it back to the heap. Spans in which other Ps have
+ * freed objects are in the P's remote set. A P that is not busy can be taken over for a moment, to
+ * collect what was freed in its spans or to take spans it has no use for.
+ *
+ * Called by malloc; handed down, never looked up.
+ *
+ * Invariant (heap_verify): the window and its part of free_bits are disjoint; the list holds exactly
+ * the listed spans of the class but the current one.
+ *
+ * Concurrency: whoever has set busy is the owner; all is the owner's, except that window and the tiny
+ * notes may be peeked at, and that anyone adds to the remote set. An object on its way from free_bits
+ * into the window is in both for a moment, never in neither, so that who looks first at the one and
+ * then at the other cannot miss it.
+ * Go: mcache.go; allocCache and nextFreeFast in mbitmap.go and malloc.go.
+ */
+#ifndef GOMEM_HEAP_MCACHE_H
+#define GOMEM_HEAP_MCACHE_H
+
+#include "heap/mheap.h"
+
+enum {
+    WINDOW_OBJECTS = 32,
+    SPAN_STRUCT_CACHE = 16,
+    TINY_PENDING = 32,
+    MAX_PROCS = 1024,
+};
+
+struct alloc_slot {
+    /* atomic. Low half: bit j set = object index * 32 + j is ours to give out; high half: index. In
+     * one word, so that others see both as they were at one moment. */
+    uint64_t window;
+    uintptr_t window_base; /* address of object index * 32 */
+    struct mspan *span;    /* atomic: current; NULL before the first allocation of the class */
+    uint32_t elem_size;    /* const */
+    bool needzero;         /* objects of this window may hold old data */
+    uint64_t frees;        /* objects of the class this P has freed */
+    uint64_t allocs;       /* objects in the windows taken so far, the current one's rest included */
+    uint64_t *bits;        /* pointer bitmap of the current span, if its class has one */
+    uint32_t bits_offset;  /* const: where in a span it is */
+    uint32_t version;      /* atomic: odd while span changes, for others to read span and window as one */
+    uint32_t npartial;     /* atomic: spans in partial */
+    struct list_node partial; /* own spans with free objects, but the current one */
+} CACHE_ALIGNED;
+
+struct mcache {
+    uint32_t token;             /* atomic: span.owner of the spans that are this P's; never 0 */
+    uint32_t page_mask_in_arena; /* const: mheap's, for locality; so are the next three */
+    uint32_t page_offset_mask;   /* page size - 1 */
+    uint32_t page_shift;
+    struct heap_arena **arenas;
+    uint64_t tiny;              /* atomic: current tiny block and its starts (tiny.h), 0 if none */
+    uint16_t *tiny_entry;       /* of the current block, in its span's tiny_live */
+    uint64_t tiny_allocs;
+    uint8_t tiny_offset;        /* first unused byte of it; 16 if there is none */
+    struct mheap *heap;         /* const */
+    uint32_t busy CACHE_ALIGNED; /* atomic: somebody uses this cache */
+    uint32_t id;                /* const: index of the P */
+    unsigned nspan_structs;
+    uint32_t ntiny_overflow;    /* atomic */
+    uint64_t *tiny_overflow;    /* const pointer, atomic entries: room for one per P */
+    uint64_t tiny_pending[TINY_PENDING]; /* atomic: freed parts of blocks, not yet in tiny_live */
+    struct pagecache pages;
+    struct mspan *span_structs[SPAN_STRUCT_CACHE]; /* dead span structures, ready for use */
+    struct stack_cache stacks[STACK_ORDERS];
+    struct large_stats large;
+    struct size_class_table size_classes; /* const: a copy, for locality */
+    struct span_set remote CACHE_ALIGNED; /* anyone: spans with remote frees */
+    struct alloc_slot slots[2 * MAX_SIZE_CLASSES];
+} CACHE_ALIGNED;
+
+/* procs: how many Ps the heap has in all. */
+MUST_USE bool mcache_init(struct mheap *h, unsigned id, unsigned procs, struct mcache **out);
+
+/* Makes the caller the owner of c, if nobody is. */
+static inline bool mcache_try_acquire(struct mcache *c)
+{
+    uint32_t idle = 0;
+    return load_relaxed(&c->busy) == 0 && cas_acquire(&c->busy, &idle, 1); /* with release */
+}
+/* Ends ownership; what others have freed meanwhile is collected first. */
+void mcache_release(struct mcache *c);
+
+/* Takes the next window with free objects into the slot of sc, from this span or another; false if
+ * the heap cannot grow. After it the window has a free object. */
+MUST_USE bool mcache_refill(struct mcache *c, span_class sc);
+/* What is left to do after freeing an object in an own span: the span was not listed, or is empty. */
+void mcache_freed_slow(struct mcache *c, struct mspan *s);
+/* Merges what others have freed in own spans. */
+void mcache_collect_remote(struct mcache *c);
+/* Gives all spans, pages, stacks and structures back, and drops the full spans. */
+void mcache_flush(struct mcache *c);
+/* Puts own partial spans of a class at everyone's disposal. */
+void mcache_share(struct mcache *c, span_class sc);
+/* Takes what others freed in an owned span into free_bits. pre: owner P, under the lock. */
+void span_merge_remote_locked(struct mspan *s);
+
+/* Does c own s? pre: c's owner asks. */
+static inline bool span_is_owned(const struct mspan *s, const struct mcache *c)
+{
+    return (load_relaxed(&s->owner) & ~OWNER_TINY) == c->token;
+}
+
+/* Is slot i of s in the current window of a P that may be at work? */
+bool mcache_window_has(const struct mcache *c, const struct mspan *s, unsigned i);
+/* May c have spans of the class that it does not use? A guess. */
+static inline bool mcache_may_spare(const struct mcache *c, span_class sc)
+{
+    return load_relaxed(&c->slots[sc].npartial) > 0 || load_relaxed(&c->remote.count) > 0;
+}
+
+/* As span_of, from nearer. */
+static inline struct mspan *mcache_span_of(const struct mcache *c, uintptr_t p)
+{
+    const size_t mask = ((size_t)1 << ARENA_L2_BITS) - 1;
+    struct heap_arena *a = load_relaxed(&c->arenas[p >> LOG_ARENA_BYTES & mask]);
+    if (UNLIKELY(a == NULL))
+        return NULL;
+    return load_relaxed(&a->spans[p >> c->page_shift & c->page_mask_in_arena]);
+}
+
+/* The P that owns s, NULL if none does: a token that is no P's any more is worth nothing. pre: under
+ * the span's lock, so that it stays so for others than the owner. */
+struct mcache *span_owner_locked(const struct mheap *h, const struct mspan *s);
+
+static inline uint32_t window_free(uint64_t window)
+{
+    return (uint32_t)window;
+}
+
+static inline unsigned window_index(uint64_t window)
+{
+    return (unsigned)(window >> 32);
+}
+
+/* Is object i in the window, that is, free? */
+static inline bool window_has(uint64_t window, unsigned i)
+{
+    return window_index(window) == i / WINDOW_OBJECTS &&
+           (window_free(window) >> (i % WINDOW_OBJECTS) & 1) != 0;
+}
+
+/* The window as part of the word of free_bits that it came from. */
+static inline uint64_t window_in_word(uint64_t window)
+{
+    return (uint64_t)window_free(window) << (window_index(window) % 2 * WINDOW_OBJECTS);
+}
+
+#endif

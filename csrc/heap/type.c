@@ -1,0 +1,200 @@
+/* Layout of Go types on a 64-bit machine.
+ *
+ * Called through type.h. Uses malloc: a type belongs to no heap.
+ *
+ * Concurrency: see type.h.
+ * Go: cmd/compile/internal/types/size.go (CalcStructSize), reflect.StructOf.
+ */
+#include "heap/type.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/atomic.h"
+#include "base/bits.h"
+
+static const struct {
+    const char *name;
+    uint8_t size, align;
+} basics[KIND_COUNT] = {
+    [KIND_BOOL] = {"bool", 1, 1},           [KIND_INT8] = {"int8", 1, 1},
+    [KIND_INT16] = {"int16", 2, 2},         [KIND_INT32] = {"int32", 4, 4},
+    [KIND_INT64] = {"int64", 8, 8},         [KIND_UINT8] = {"uint8", 1, 1},
+    [KIND_UINT16] = {"uint16", 2, 2},       [KIND_UINT32] = {"uint32", 4, 4},
+    [KIND_UINT64] = {"uint64", 8, 8},       [KIND_UINTPTR] = {"uintptr", 8, 8},
+    [KIND_FLOAT32] = {"float32", 4, 4},     [KIND_FLOAT64] = {"float64", 8, 8},
+    [KIND_COMPLEX64] = {"complex64", 8, 4}, [KIND_COMPLEX128] = {"complex128", 16, 8},
+};
+
+static struct type *type_alloc(enum type_kind kind, const char *name, size_t size, uint32_t align,
+                               size_t ptr_bytes, struct gomem_error *err)
+{
+    struct type *t = calloc(1, sizeof *t);
+    char *copy = strdup(name);
+    size_t nwords = div_round_up(ptr_bytes / PTR_SIZE, 64);
+    uint64_t *mask = ptr_bytes > 0 ? calloc(nwords, sizeof *mask) : NULL;
+    if (t == NULL || copy == NULL || (ptr_bytes > 0 && mask == NULL)) {
+        free(t);
+        free(copy);
+        free(mask);
+        error_set(err, GOMEM_OUT_OF_MEMORY, "out of memory making type %s", name);
+        return NULL;
+    }
+    *t = (struct type){.size = size,
+                       .ptr_bytes = ptr_bytes,
+                       .gcmask = mask,
+                       .kind = kind,
+                       .align = align,
+                       .name = copy,
+                       .references = 1};
+    return t;
+}
+
+struct type *type_new_basic(enum type_kind kind, struct gomem_error *err)
+{
+    if ((unsigned)kind >= KIND_POINTER) {
+        error_set(err, GOMEM_INVALID_VALUE, "kind %d is not a basic kind", (int)kind);
+        return NULL;
+    }
+    return type_alloc(kind, basics[kind].name, basics[kind].size, basics[kind].align, 0, err);
+}
+
+struct type *type_new_pointer(const char *name, struct gomem_error *err)
+{
+    struct type *t = type_alloc(KIND_POINTER, name, PTR_SIZE, PTR_SIZE, PTR_SIZE, err);
+    if (t != NULL)
+        bitmap_set(t->gcmask, 0);
+    return t;
+}
+
+/* Sets dst's mask to src's, shifted to byte offset. */
+static void mask_copy(struct type *dst, const struct type *src, size_t offset)
+{
+    for (size_t i = 0; i < src->ptr_bytes / PTR_SIZE; i++)
+        if (bitmap_get(src->gcmask, i))
+            bitmap_set(dst->gcmask, offset / PTR_SIZE + i);
+}
+
+struct type *type_new_array(const struct type *elem, size_t length, struct gomem_error *err)
+{
+    char name[256];
+    snprintf(name, sizeof name, "[%zu]%s", length, elem->name);
+    if (elem->size != 0 && length > MAX_TYPE_SIZE / elem->size) {
+        error_set(err, GOMEM_INVALID_VALUE, "type %s would be larger than %d bytes", name,
+                  MAX_TYPE_SIZE);
+        return NULL;
+    }
+    bool pointers = type_has_pointers(elem) && length > 0;
+    size_t ptr_bytes = pointers ? (length - 1) * elem->size + elem->ptr_bytes : 0;
+    struct type *t =
+        type_alloc(KIND_ARRAY, name, elem->size * length, elem->align, ptr_bytes, err);
+    if (t == NULL)
+        return NULL;
+    for (size_t i = 0; pointers && i < length; i++)
+        mask_copy(t, elem, i * elem->size);
+    type_retain(elem);
+    t->elem = elem;
+    t->length = length;
+    return t;
+}
+
+struct type *type_new_struct(const char *name, const char *const *field_names,
+                             const struct type *const *field_types, size_t nfields,
+                             struct gomem_error *err)
+{
+    size_t offset = 0, ptr_bytes = 0, align = 1;
+    struct type_field *fields = calloc(MAX(nfields, 1), sizeof *fields);
+    if (fields == NULL)
+        goto no_memory;
+    for (size_t i = 0; i < nfields; i++) {
+        const struct type *ft = field_types[i];
+        offset = align_up(offset, ft->align);
+        align = MAX(align, ft->align);
+        fields[i].offset = offset;
+        fields[i].type = ft;
+        fields[i].name = strdup(field_names[i]);
+        if (fields[i].name == NULL)
+            goto free_names;
+        if (type_has_pointers(ft))
+            ptr_bytes = offset + ft->ptr_bytes;
+        offset += ft->size;
+        if (offset > MAX_TYPE_SIZE) {
+            error_set(err, GOMEM_INVALID_VALUE, "type %s would be larger than %d bytes", name,
+                      MAX_TYPE_SIZE);
+            goto free_fields;
+        }
+    }
+    /* A final field of size zero gets a byte of its own: its address must lie inside the struct. */
+    if (nfields > 0 && offset > 0 && field_types[nfields - 1]->size == 0)
+        offset++;
+    struct type *t = type_alloc(KIND_STRUCT, name, align_up(offset, align), (uint32_t)align,
+                                ptr_bytes, err);
+    if (t == NULL)
+        goto free_fields;
+    t->fields = fields;
+    t->nfields = nfields;
+    for (size_t i = 0; i < nfields; i++) {
+        type_retain(field_types[i]);
+        mask_copy(t, field_types[i], fields[i].offset);
+    }
+    return t;
+
+free_names:
+    error_set(err, GOMEM_OUT_OF_MEMORY, "out of memory making type %s", name);
+free_fields:
+    for (size_t i = 0; i < nfields; i++)
+        free(fields[i].name);
+    free(fields);
+    return NULL;
+no_memory:
+    error_set(err, GOMEM_OUT_OF_MEMORY, "out of memory making type %s", name);
+    return NULL;
+}
+
+struct type *type_new_opaque(const char *name, size_t size, size_t ptr_bytes,
+                             struct gomem_error *err)
+{
+    if (ptr_bytes % PTR_SIZE != 0 || ptr_bytes > size) {
+        error_set(err, GOMEM_INVALID_VALUE,
+                  "type %s: pointer bytes (%zu) must be a multiple of 8, at most its size (%zu)",
+                  name, ptr_bytes, size);
+        return NULL;
+    }
+    struct type *t = type_alloc(KIND_STRUCT, name, size, PTR_SIZE, ptr_bytes, err);
+    for (size_t i = 0; t != NULL && i < ptr_bytes / PTR_SIZE; i++)
+        bitmap_set(t->gcmask, i);
+    return t;
+}
+
+void type_retain(const struct type *t)
+{
+    fetch_add_relaxed(&((struct type *)t)->references, 1);
+}
+
+void type_release(const struct type *constant)
+{
+    struct type *t = (struct type *)constant;
+    if (t == NULL || fetch_sub_acq_rel(&t->references, 1) != 1) /* with every other release */
+        return;
+    type_release(t->elem);
+    for (size_t i = 0; i < t->nfields; i++) {
+        type_release(t->fields[i].type);
+        free(t->fields[i].name);
+    }
+    free(t->fields);
+    free(t->gcmask);
+    free(t->name);
+    free(t);
+}
+
+bool type_verify(const struct type *t)
+{
+    if (!is_power_of_two(t->align) || (t->kind != KIND_STRUCT && t->size % t->align != 0))
+        return false;
+    if (t->ptr_bytes % PTR_SIZE != 0 || t->ptr_bytes > t->size)
+        return false;
+    if ((t->ptr_bytes == 0) != (t->gcmask == NULL))
+        return false;
+    return t->ptr_bytes == 0 || bitmap_get(t->gcmask, t->ptr_bytes / PTR_SIZE - 1);
+}
+
