@@ -14,21 +14,7 @@
 #include <stdio.h>
 
 #include "base/check.h"
-
-enum gomem_status {
-    GOMEM_OK = 0,
-    GOMEM_OUT_OF_MEMORY,   /* the OS, max_memory or an injected fault refused */
-    GOMEM_INVALID_VALUE,   /* an argument out of its range */
-    GOMEM_INVALID_POINTER, /* not the address of a live object of this heap */
-    GOMEM_CLOSED,          /* the heap was closed */
-    GOMEM_CORRUPT,         /* a verifier found a broken invariant */
-    GOMEM_BAD_FORMAT,      /* a file is not what it should be */
-};
-
-struct gomem_error {
-    enum gomem_status status;
-    char message[1024];
-};
+#include "gomem.h"
 
 /* Fills *err (which may be NULL) and returns status, so that `return error_set(...)` reads well. */
 __attribute__((format(printf, 3, 4))) static inline enum gomem_status

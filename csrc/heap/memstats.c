@@ -24,7 +24,7 @@ static void sum_small(const struct mheap *h, unsigned size_class, uint64_t *allo
         }
 }
 
-static void sum_objects(struct mheap *h, struct memstats *m)
+static void sum_objects(struct mheap *h, struct gomem_memstats *m)
 {
     uint64_t total_free = 0;
     for (unsigned i = 0; i < h->nmcaches; i++) {
@@ -44,7 +44,7 @@ static void sum_objects(struct mheap *h, struct memstats *m)
         total_free += size * frees;
         m->mallocs += allocs;
         m->frees += frees;
-        if (i < MEMSTATS_BY_SIZE) {
+        if (i < GOMEM_BY_SIZE) {
             m->by_size[i].size = (uint32_t)size;
             m->by_size[i].mallocs = allocs;
             m->by_size[i].frees = frees;
@@ -54,7 +54,7 @@ static void sum_objects(struct mheap *h, struct memstats *m)
     m->heap_objects = m->mallocs - m->frees;
 }
 
-void memstats_read(struct mheap *h, struct memstats *m)
+void memstats_read(struct mheap *h, struct gomem_memstats *m)
 {
     memset(m, 0, sizeof *m);
     sum_objects(h, m);
@@ -83,7 +83,7 @@ void memstats_read(struct mheap *h, struct memstats *m)
     m->scavenged_forced = load_relaxed(&h->scav.released_forced);
 }
 
-bool memstats_verify(const struct memstats *m, char *why, size_t why_size)
+bool memstats_verify(const struct gomem_memstats *m, char *why, size_t why_size)
 {
     const char *equation = NULL;
     if (m->sys != m->heap_sys + m->stack_sys + m->mspan_sys + m->mcache_sys + m->buck_hash_sys +

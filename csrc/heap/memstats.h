@@ -1,4 +1,4 @@
-/* What the heap counts, and runtime.MemStats computed from it.
+/* What the heap counts, and runtime.MemStats (gomem.h) computed from it.
  *
  * Bytes by state are shared counters that mheap updates; objects are counted by each P in its mcache
  * and summed when somebody asks, with the world stopped. Of tiny objects only the blocks count as
@@ -33,28 +33,8 @@ struct large_stats {
     uint64_t allocs, alloc_bytes, frees, free_bytes;
 };
 
-enum { MEMSTATS_BY_SIZE = 61 };
-
-/* runtime.MemStats, Go's fields in Go's meaning; bytes unless said otherwise. */
-struct memstats {
-    uint64_t alloc, total_alloc, sys, lookups, mallocs, frees;
-    uint64_t heap_alloc, heap_sys, heap_idle, heap_inuse, heap_released, heap_objects;
-    uint64_t stack_inuse, stack_sys, mspan_inuse, mspan_sys, mcache_inuse, mcache_sys;
-    uint64_t buck_hash_sys, gc_sys, other_sys;
-    uint64_t next_gc;
-    struct {
-        uint32_t size;
-        uint64_t mallocs, frees;
-    } by_size[MEMSTATS_BY_SIZE]; /* classes 0 to 60 of the heap's table; zeros beyond its end */
-    /* Beyond Go's struct (runtime/metrics has them): */
-    uint64_t tiny_allocs;
-    uint64_t mapped_ready, peak_mapped_ready;
-    uint64_t large_allocs, large_frees;
-    uint64_t scavenged_background, scavenged_eager, scavenged_forced;
-};
-
 /* pre: the world is stopped. */
-void memstats_read(struct mheap *h, struct memstats *out);
-bool memstats_verify(const struct memstats *m, char *why, size_t why_size);
+void memstats_read(struct mheap *h, struct gomem_memstats *out);
+bool memstats_verify(const struct gomem_memstats *m, char *why, size_t why_size);
 
 #endif

@@ -9,9 +9,9 @@
 
 #include <string.h>
 
-struct size_class_rules size_class_rules_go(void)
+struct gomem_size_class_rules size_class_rules_go(void)
 {
-    return (struct size_class_rules){
+    return (struct gomem_size_class_rules){
         .page_size = 8192,
         .max_small_size = 32768,
         .min_align = 8,
@@ -22,9 +22,9 @@ struct size_class_rules size_class_rules_go(void)
     };
 }
 
-struct size_class_rules size_class_rules_tcmalloc(void)
+struct gomem_size_class_rules size_class_rules_tcmalloc(void)
 {
-    return (struct size_class_rules){
+    return (struct gomem_size_class_rules){
         .page_size = 8192,
         .max_small_size = 256 << 10,
         .min_align = 8,
@@ -37,7 +37,7 @@ struct size_class_rules size_class_rules_tcmalloc(void)
     };
 }
 
-static enum gomem_status rules_check(const struct size_class_rules *r, struct gomem_error *err)
+static enum gomem_status rules_check(const struct gomem_size_class_rules *r, struct gomem_error *err)
 {
     if (!is_power_of_two(r->page_size) || r->page_size < 1u << MIN_PAGE_SHIFT ||
         r->page_size > 1u << MAX_PAGE_SHIFT)
@@ -66,7 +66,7 @@ static enum gomem_status rules_check(const struct size_class_rules *r, struct go
     return GOMEM_OK;
 }
 
-static uint32_t align_for(const struct size_class_rules *r, uint32_t size)
+static uint32_t align_for(const struct gomem_size_class_rules *r, uint32_t size)
 {
     if (size >= 128) {
         uint32_t eighth = (1u << (len64(size) - 1)) / 8;
@@ -76,7 +76,7 @@ static uint32_t align_for(const struct size_class_rules *r, uint32_t size)
 }
 
 /* The fewest pages a span of this size may have; 0 if no permitted number will do. */
-static uint32_t pages_for(const struct size_class_rules *r, uint32_t size)
+static uint32_t pages_for(const struct gomem_size_class_rules *r, uint32_t size)
 {
     uint32_t min_objects = 0;
     if (r->batch_bytes > 0)
@@ -155,7 +155,7 @@ static enum gomem_status table_add(struct size_class_table *t, uint32_t size, ui
 }
 
 enum gomem_status size_class_table_make(struct size_class_table *t,
-                                        const struct size_class_rules *rules,
+                                        const struct gomem_size_class_rules *rules,
                                         struct gomem_error *err)
 {
     enum gomem_status s = rules_check(rules, err);
@@ -239,12 +239,14 @@ bool size_class_table_verify(const struct size_class_table *t)
     return true;
 }
 
-struct size_class_info size_class_info(const struct size_class_table *t, unsigned size_class)
+struct gomem_size_class size_class_info(const struct size_class_table *t, unsigned size_class)
 {
     const struct size_class *c = &t->classes[size_class];
+    if (size_class == 0)
+        return (struct gomem_size_class){0};
     uint32_t span = c->npages << t->page_shift;
     uint32_t previous = t->classes[size_class - 1].size;
-    struct size_class_info info = {
+    struct gomem_size_class info = {
         .size = c->size,
         .span_bytes = span,
         .objects = c->nobjects,

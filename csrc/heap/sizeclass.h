@@ -19,7 +19,7 @@
 #include "base/status.h"
 
 enum {
-    MAX_SIZE_CLASSES = 128, /* a span class (class << 1 | noscan) fits in a byte */
+    MAX_SIZE_CLASSES = GOMEM_MAX_SIZE_CLASSES, /* a span class (class << 1 | noscan) fits in a byte */
     SMALL_SIZE_DIV = 8,     /* sizes up to SMALL_SIZE_MAX are looked up in steps of this */
     SMALL_SIZE_MAX = 1024,
     LARGE_SIZE_DIV = 128, /* larger small sizes, in steps of this */
@@ -31,19 +31,6 @@ enum {
     TINY_SIZE = 16,           /* pointer-free objects below this share blocks of this size */
     MALLOC_HEADER_SIZE = 8,
     MIN_SIZE_FOR_MALLOC_HEADER = 512, /* pointerful objects above it carry a header, others a bitmap */
-};
-
-/* The rules a table is computed from. size_class_rules_go() gives Go's. */
-struct size_class_rules {
-    uint32_t page_size;      /* power of two, 4 KiB to 256 KiB (Go: 8192) */
-    uint32_t max_small_size; /* the largest class, at most 256 KiB (Go: 32768) */
-    uint32_t min_align;      /* 8 or 16: alignment of the smallest sizes (Go: 8) */
-    uint32_t align16_from;   /* sizes from here on are multiples of 16 (Go: 32) */
-    uint32_t align_max;      /* alignment is size/8 from 128 B on, up to this (Go: 256) */
-    double max_waste;        /* largest share of a span lost at its tail (Go: 0.125) */
-    bool stretch;            /* enlarge a class while as many objects fit (Go: true) */
-    uint32_t batch_bytes;    /* TCMalloc: spans hold at least a quarter of a transfer batch, which is */
-    uint32_t batch_max;      /* batch_bytes worth of objects, at most batch_max; 0 = no such rule */
 };
 
 struct size_class {
@@ -66,13 +53,13 @@ struct size_class_table {
     uint8_t size_to_class128[(MAX_SMALL_SIZE_LIMIT - SMALL_SIZE_MAX) / LARGE_SIZE_DIV + 1];
 };
 
-struct size_class_rules size_class_rules_go(void);
+struct gomem_size_class_rules size_class_rules_go(void);
 /* The rules of gperftools' TCMalloc with 8 KiB pages: 88 classes up to 256 KiB. */
-struct size_class_rules size_class_rules_tcmalloc(void);
+struct gomem_size_class_rules size_class_rules_tcmalloc(void);
 
 /* Computes a table from rules. GOMEM_INVALID_VALUE (with a sentence) if they give none. */
 MUST_USE enum gomem_status size_class_table_make(struct size_class_table *t,
-                                                 const struct size_class_rules *rules,
+                                                 const struct gomem_size_class_rules *rules,
                                                  struct gomem_error *err);
 /* A table from given sizes and pages per span, class 1 first. */
 MUST_USE enum gomem_status size_class_table_from(struct size_class_table *t, uint32_t page_size,
@@ -81,11 +68,7 @@ MUST_USE enum gomem_status size_class_table_from(struct size_class_table *t, uin
 bool size_class_table_verify(const struct size_class_table *t);
 
 /* What Go's table comment shows of a class. */
-struct size_class_info {
-    uint32_t size, span_bytes, objects, tail_waste, min_align;
-    double max_waste; /* share of a span lost in the worst case, rounding up included */
-};
-struct size_class_info size_class_info(const struct size_class_table *t, unsigned size_class);
+struct gomem_size_class size_class_info(const struct size_class_table *t, unsigned size_class);
 
 /* pre: size <= max_small_size. Class of a small size; class 1 for size 0. */
 static inline unsigned size_to_class(const struct size_class_table *t, size_t size)

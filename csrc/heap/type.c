@@ -16,17 +16,17 @@
 static const struct {
     const char *name;
     uint8_t size, align;
-} basics[KIND_COUNT] = {
-    [KIND_BOOL] = {"bool", 1, 1},           [KIND_INT8] = {"int8", 1, 1},
-    [KIND_INT16] = {"int16", 2, 2},         [KIND_INT32] = {"int32", 4, 4},
-    [KIND_INT64] = {"int64", 8, 8},         [KIND_UINT8] = {"uint8", 1, 1},
-    [KIND_UINT16] = {"uint16", 2, 2},       [KIND_UINT32] = {"uint32", 4, 4},
-    [KIND_UINT64] = {"uint64", 8, 8},       [KIND_UINTPTR] = {"uintptr", 8, 8},
-    [KIND_FLOAT32] = {"float32", 4, 4},     [KIND_FLOAT64] = {"float64", 8, 8},
-    [KIND_COMPLEX64] = {"complex64", 8, 4}, [KIND_COMPLEX128] = {"complex128", 16, 8},
+} basics[GOMEM_POINTER] = {
+    [GOMEM_BOOL] = {"bool", 1, 1},           [GOMEM_INT8] = {"int8", 1, 1},
+    [GOMEM_INT16] = {"int16", 2, 2},         [GOMEM_INT32] = {"int32", 4, 4},
+    [GOMEM_INT64] = {"int64", 8, 8},         [GOMEM_UINT8] = {"uint8", 1, 1},
+    [GOMEM_UINT16] = {"uint16", 2, 2},       [GOMEM_UINT32] = {"uint32", 4, 4},
+    [GOMEM_UINT64] = {"uint64", 8, 8},       [GOMEM_UINTPTR] = {"uintptr", 8, 8},
+    [GOMEM_FLOAT32] = {"float32", 4, 4},     [GOMEM_FLOAT64] = {"float64", 8, 8},
+    [GOMEM_COMPLEX64] = {"complex64", 8, 4}, [GOMEM_COMPLEX128] = {"complex128", 16, 8},
 };
 
-static struct type *type_alloc(enum type_kind kind, const char *name, size_t size, uint32_t align,
+static struct type *type_alloc(enum gomem_kind kind, const char *name, size_t size, uint32_t align,
                                size_t ptr_bytes, struct gomem_error *err)
 {
     struct type *t = calloc(1, sizeof *t);
@@ -50,9 +50,9 @@ static struct type *type_alloc(enum type_kind kind, const char *name, size_t siz
     return t;
 }
 
-struct type *type_new_basic(enum type_kind kind, struct gomem_error *err)
+struct type *type_new_basic(enum gomem_kind kind, struct gomem_error *err)
 {
-    if ((unsigned)kind >= KIND_POINTER) {
+    if ((unsigned)kind >= GOMEM_POINTER) {
         error_set(err, GOMEM_INVALID_VALUE, "kind %d is not a basic kind", (int)kind);
         return NULL;
     }
@@ -61,7 +61,7 @@ struct type *type_new_basic(enum type_kind kind, struct gomem_error *err)
 
 struct type *type_new_pointer(const char *name, struct gomem_error *err)
 {
-    struct type *t = type_alloc(KIND_POINTER, name, PTR_SIZE, PTR_SIZE, PTR_SIZE, err);
+    struct type *t = type_alloc(GOMEM_POINTER, name, PTR_SIZE, PTR_SIZE, PTR_SIZE, err);
     if (t != NULL)
         bitmap_set(t->gcmask, 0);
     return t;
@@ -87,7 +87,7 @@ struct type *type_new_array(const struct type *elem, size_t length, struct gomem
     bool pointers = type_has_pointers(elem) && length > 0;
     size_t ptr_bytes = pointers ? (length - 1) * elem->size + elem->ptr_bytes : 0;
     struct type *t =
-        type_alloc(KIND_ARRAY, name, elem->size * length, elem->align, ptr_bytes, err);
+        type_alloc(GOMEM_ARRAY, name, elem->size * length, elem->align, ptr_bytes, err);
     if (t == NULL)
         return NULL;
     for (size_t i = 0; pointers && i < length; i++)
@@ -127,7 +127,7 @@ struct type *type_new_struct(const char *name, const char *const *field_names,
     /* A final field of size zero gets a byte of its own: its address must lie inside the struct. */
     if (nfields > 0 && offset > 0 && field_types[nfields - 1]->size == 0)
         offset++;
-    struct type *t = type_alloc(KIND_STRUCT, name, align_up(offset, align), (uint32_t)align,
+    struct type *t = type_alloc(GOMEM_STRUCT, name, align_up(offset, align), (uint32_t)align,
                                 ptr_bytes, err);
     if (t == NULL)
         goto free_fields;
@@ -160,7 +160,7 @@ struct type *type_new_opaque(const char *name, size_t size, size_t ptr_bytes,
                   name, ptr_bytes, size);
         return NULL;
     }
-    struct type *t = type_alloc(KIND_STRUCT, name, size, PTR_SIZE, ptr_bytes, err);
+    struct type *t = type_alloc(GOMEM_STRUCT, name, size, PTR_SIZE, ptr_bytes, err);
     for (size_t i = 0; t != NULL && i < ptr_bytes / PTR_SIZE; i++)
         bitmap_set(t->gcmask, i);
     return t;
@@ -189,7 +189,7 @@ void type_release(const struct type *constant)
 
 bool type_verify(const struct type *t)
 {
-    if (!is_power_of_two(t->align) || (t->kind != KIND_STRUCT && t->size % t->align != 0))
+    if (!is_power_of_two(t->align) || (t->kind != GOMEM_STRUCT && t->size % t->align != 0))
         return false;
     if (t->ptr_bytes % PTR_SIZE != 0 || t->ptr_bytes > t->size)
         return false;

@@ -16,27 +16,6 @@
 
 #include "base/status.h"
 
-enum type_kind {
-    KIND_BOOL,
-    KIND_INT8,
-    KIND_INT16,
-    KIND_INT32,
-    KIND_INT64,
-    KIND_UINT8,
-    KIND_UINT16,
-    KIND_UINT32,
-    KIND_UINT64,
-    KIND_UINTPTR,
-    KIND_FLOAT32,
-    KIND_FLOAT64,
-    KIND_COMPLEX64,
-    KIND_COMPLEX128,
-    KIND_POINTER, /* *T and unsafe.Pointer */
-    KIND_ARRAY,
-    KIND_STRUCT,
-    KIND_COUNT
-};
-
 enum { PTR_SIZE = 8, MAX_TYPE_SIZE = 1 << 28 };
 
 struct type_field {
@@ -51,19 +30,19 @@ struct type {
     size_t size;
     size_t ptr_bytes;  /* prefix that can hold pointers; 0: the type is noscan */
     uint64_t *gcmask;  /* ptr_bytes / 8 bits; NULL if there are none */
-    enum type_kind kind;
+    enum gomem_kind kind;
     uint32_t align;
     char *name;
-    const struct type *elem; /* KIND_ARRAY */
-    size_t length;           /* KIND_ARRAY: elements */
-    struct type_field *fields; /* KIND_STRUCT */
+    const struct type *elem; /* GOMEM_ARRAY */
+    size_t length;           /* GOMEM_ARRAY: elements */
+    struct type_field *fields; /* GOMEM_STRUCT */
     size_t nfields;
     uint32_t references; /* atomic */
 };
 
 /* Constructors return a new reference, or NULL with err filled: GOMEM_OUT_OF_MEMORY, or
  * GOMEM_INVALID_VALUE for a type over MAX_TYPE_SIZE. They take references to what they use. */
-struct type *type_new_basic(enum type_kind kind, struct gomem_error *err);
+struct type *type_new_basic(enum gomem_kind kind, struct gomem_error *err);
 struct type *type_new_pointer(const char *name, struct gomem_error *err);
 struct type *type_new_array(const struct type *elem, size_t length, struct gomem_error *err);
 struct type *type_new_struct(const char *name, const char *const *field_names,

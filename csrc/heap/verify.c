@@ -342,7 +342,7 @@ enum gomem_status heap_verify(struct mheap *h, struct gomem_error *err)
     enum gomem_status status = verify_pages(h, span_pages, err);
     if (status != GOMEM_OK)
         return status;
-    struct memstats m;
+    struct gomem_memstats m;
     char why[256];
     memstats_read(h, &m);
     if (!memstats_verify(&m, why, sizeof why) || !stack_verify(h, why, sizeof why))

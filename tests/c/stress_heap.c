@@ -203,7 +203,7 @@ int main(int argc, char **argv)
         return 2;
 
     struct size_class_table table;
-    struct size_class_rules rules = size_class_rules_go();
+    struct gomem_size_class_rules rules = size_class_rules_go();
     struct gomem_error err;
     if (size_class_table_make(&table, &rules, &err) != GOMEM_OK)
         abort();
@@ -220,7 +220,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "stress_heap: %s\n", err.message);
         return 1;
     }
-    struct type *pointer = type_new_pointer("*T", &err), *word = type_new_basic(KIND_INT64, &err);
+    struct type *pointer = type_new_pointer("*T", &err), *word = type_new_basic(GOMEM_INT64, &err);
     types[0] = pointer;
     types[1] = type_new_struct("node", (const char *[]){"left", "value", "right"},
                                (const struct type *[]){pointer, word, pointer}, 3, &err);
@@ -245,7 +245,7 @@ int main(int argc, char **argv)
         mcache_flush(workers[i].c);
     verify(h, rounds + 1);
 
-    struct memstats m;
+    struct gomem_memstats m;
     memstats_read(h, &m);
     printf("stress_heap: %llu mallocs, %llu frees, peak %llu KiB, %zu refused\n",
            (unsigned long long)m.mallocs, (unsigned long long)m.frees,

@@ -1,0 +1,338 @@
+/* gomem: Go's memory system as a C library. This is its one public header.
+ *
+ * A runtime is a heap and the Ps (processors) that work on it; there may be many, and they share
+ * nothing. A thread acquires a P, works with it, and releases it; a long computation calls
+ * gomem_safepoint now and then, so that the world can be stopped. Functions that take a runtime may
+ * be called by any thread, without a P. An object is a plain address.
+ *
+ * Concurrency: every function is thread-safe except that a P is used by one thread at a time and that
+ * gomem_runtime_delete must be the last call.
+ * Go: runtime, runtime/debug, runtime/metrics.
+ */
+#ifndef GOMEM_H
+#define GOMEM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define GOMEM_API      __attribute__((visibility("default")))
+#define GOMEM_MUST_USE __attribute__((warn_unused_result))
+
+/* --- Errors --- */
+
+enum gomem_status {
+    GOMEM_OK = 0,
+    GOMEM_OUT_OF_MEMORY,   /* the OS, max_memory or an injected fault refused */
+    GOMEM_INVALID_VALUE,   /* an argument out of its range */
+    GOMEM_INVALID_POINTER, /* not the address of a live object of this heap */
+    GOMEM_CLOSED,          /* the runtime was closed */
+    GOMEM_CORRUPT,         /* a verifier found a broken invariant */
+    GOMEM_BAD_FORMAT,      /* a file is not what it should be */
+};
+
+struct gomem_error {
+    enum gomem_status status;
+    char message[1024];
+};
+
+/* --- Size classes --- */
+
+enum { GOMEM_MAX_SIZE_CLASSES = 128 };
+
+/* The rules a table is computed from. */
+struct gomem_size_class_rules {
+    uint32_t page_size;      /* power of two, 4 KiB to 256 KiB (Go: 8192) */
+    uint32_t max_small_size; /* the largest class, at most 256 KiB (Go: 32768) */
+    uint32_t min_align;      /* 8 or 16: alignment of the smallest sizes (Go: 8) */
+    uint32_t align16_from;   /* sizes from here on are multiples of 16 (Go: 32) */
+    uint32_t align_max;      /* alignment is size/8 from 128 B on, up to this (Go: 256) */
+    double max_waste;        /* largest share of a span lost at its tail (Go: 0.125) */
+    bool stretch;            /* enlarge a class while as many objects fit (Go: true) */
+    uint32_t batch_bytes;    /* TCMalloc: spans hold at least a quarter of a transfer batch, which is */
+    uint32_t batch_max;      /* batch_bytes worth of objects, at most batch_max; 0 = no such rule */
+};
+
+/* One class as Go's table shows it; class 0 stands for large objects and is all zeros. */
+struct gomem_size_class {
+    uint32_t size, span_bytes, objects, tail_waste, min_align;
+    double max_waste; /* share of a span lost in the worst case, rounding up included */
+};
+
+struct gomem_size_classes; /* a table; immutable */
+
+GOMEM_API struct gomem_size_class_rules gomem_size_class_rules_go(void);
+/* gperftools' TCMalloc with 8 KiB pages: 88 classes up to 256 KiB. */
+GOMEM_API struct gomem_size_class_rules gomem_size_class_rules_tcmalloc(void);
+/* NULL with err filled if the rules give no table. Free with gomem_size_classes_delete. */
+GOMEM_API struct gomem_size_classes *
+gomem_size_classes_make(const struct gomem_size_class_rules *rules, struct gomem_error *err);
+/* From sizes and pages per span, class 1 first. */
+GOMEM_API struct gomem_size_classes *gomem_size_classes_from(uint32_t page_size,
+                                                             const uint32_t *sizes,
+                                                             const uint32_t *npages, size_t n,
+                                                             struct gomem_error *err);
+GOMEM_API void gomem_size_classes_delete(struct gomem_size_classes *t);
+GOMEM_API uint32_t gomem_size_classes_count(const struct gomem_size_classes *t);
+GOMEM_API uint32_t gomem_size_classes_page_size(const struct gomem_size_classes *t);
+GOMEM_API struct gomem_size_class gomem_size_classes_get(const struct gomem_size_classes *t,
+                                                         uint32_t size_class);
+/* Class of a request of size bytes (0: large), and what mallocgc would reserve for it. */
+GOMEM_API uint32_t gomem_size_classes_lookup(const struct gomem_size_classes *t, size_t size,
+                                             bool noscan);
+GOMEM_API size_t gomem_size_classes_round_up(const struct gomem_size_classes *t, size_t size,
+                                             bool noscan);
+/* The raw tables Go has: size to class in steps of 8 (129 entries) and of 128, magic divisors. */
+GOMEM_API const uint8_t *gomem_size_classes_to_class8(const struct gomem_size_classes *t, size_t *n);
+GOMEM_API const uint8_t *gomem_size_classes_to_class128(const struct gomem_size_classes *t,
+                                                        size_t *n);
+GOMEM_API uint32_t gomem_size_classes_div_magic(const struct gomem_size_classes *t,
+                                                uint32_t size_class);
+
+/* --- Types --- */
+
+enum gomem_kind {
+    GOMEM_BOOL,
+    GOMEM_INT8,
+    GOMEM_INT16,
+    GOMEM_INT32,
+    GOMEM_INT64,
+    GOMEM_UINT8,
+    GOMEM_UINT16,
+    GOMEM_UINT32,
+    GOMEM_UINT64,
+    GOMEM_UINTPTR,
+    GOMEM_FLOAT32,
+    GOMEM_FLOAT64,
+    GOMEM_COMPLEX64,
+    GOMEM_COMPLEX128,
+    GOMEM_POINTER,
+    GOMEM_ARRAY,
+    GOMEM_STRUCT,
+};
+
+/* Immutable, reference counted; must outlive every runtime it was allocated in. Constructors return
+ * a new reference, or NULL with err filled. */
+struct gomem_type;
+GOMEM_API struct gomem_type *gomem_type_basic(enum gomem_kind kind, struct gomem_error *err);
+GOMEM_API struct gomem_type *gomem_type_pointer(const char *name, struct gomem_error *err);
+GOMEM_API struct gomem_type *gomem_type_array(const struct gomem_type *elem, size_t length,
+                                              struct gomem_error *err);
+GOMEM_API struct gomem_type *gomem_type_struct(const char *name, const char *const *field_names,
+                                               const struct gomem_type *const *field_types,
+                                               size_t nfields, struct gomem_error *err);
+GOMEM_API void gomem_type_release(const struct gomem_type *t);
+GOMEM_API const char *gomem_type_name(const struct gomem_type *t);
+GOMEM_API enum gomem_kind gomem_type_kind(const struct gomem_type *t);
+GOMEM_API size_t gomem_type_size(const struct gomem_type *t);
+GOMEM_API size_t gomem_type_align(const struct gomem_type *t);
+/* Bytes of the prefix that can hold pointers: 0 says the type is noscan. */
+GOMEM_API size_t gomem_type_pointer_bytes(const struct gomem_type *t);
+GOMEM_API bool gomem_type_is_pointer_word(const struct gomem_type *t, size_t word);
+GOMEM_API size_t gomem_type_nfields(const struct gomem_type *t);
+GOMEM_API size_t gomem_type_field_offset(const struct gomem_type *t, size_t field);
+
+/* --- Runtimes and Ps --- */
+
+struct gomem_runtime;
+struct gomem_proc; /* a P */
+
+enum gomem_huge_pages {
+    GOMEM_HUGE_PAGES_DEFAULT, /* as the system is configured: what Go does */
+    GOMEM_HUGE_PAGES_ALWAYS,  /* MADV_HUGEPAGE on heap memory */
+    GOMEM_HUGE_PAGES_NEVER,   /* MADV_NOHUGEPAGE (GODEBUG=disablethp=1) */
+};
+
+struct gomem_options {
+    uint32_t procs;        /* 1 to 1024 */
+    int32_t gogc;          /* per cent; negative: off */
+    uint64_t memory_limit; /* bytes, soft (GOMEMLIMIT); UINT64_MAX: none */
+    uint64_t max_memory;   /* bytes mapped and not released, hard; UINT64_MAX: none */
+    const struct gomem_size_classes *size_classes; /* NULL: Go's */
+    bool madvdontneed;     /* release with MADV_DONTNEED (Go's default) or MADV_FREE */
+    enum gomem_huge_pages huge_pages;
+};
+
+GOMEM_API struct gomem_options gomem_options_default(void);
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_runtime_new(const struct gomem_options *options,
+                                                             struct gomem_runtime **out,
+                                                             struct gomem_error *err);
+/* Waits until no P is in use and gives all memory back to the OS; calls made later answer
+ * GOMEM_CLOSED. Closing twice is harmless. */
+GOMEM_API void gomem_runtime_close(struct gomem_runtime *rt);
+/* Closes, and frees what is left: the last call. */
+GOMEM_API void gomem_runtime_delete(struct gomem_runtime *rt);
+GOMEM_API bool gomem_runtime_is_closed(const struct gomem_runtime *rt);
+GOMEM_API uint32_t gomem_runtime_procs(const struct gomem_runtime *rt);
+
+/* Around fork(): prepare stops the world, parent and child (whichever applies) start it again. */
+GOMEM_API void gomem_runtime_fork_prepare(struct gomem_runtime *rt);
+GOMEM_API void gomem_runtime_fork_parent(struct gomem_runtime *rt);
+GOMEM_API void gomem_runtime_fork_child(struct gomem_runtime *rt);
+
+/* A P, preferably the one this thread had last; waits while all are in use. NULL: closed. */
+GOMEM_API struct gomem_proc *gomem_proc_acquire(struct gomem_runtime *rt);
+/* The same without waiting: NULL if none is idle, too. */
+GOMEM_API struct gomem_proc *gomem_proc_try_acquire(struct gomem_runtime *rt);
+/* The P with the given index; waits for it. NULL: closed, or no such P. */
+GOMEM_API struct gomem_proc *gomem_proc_acquire_id(struct gomem_runtime *rt, uint32_t id);
+GOMEM_API void gomem_proc_release(struct gomem_proc *p);
+GOMEM_API uint32_t gomem_proc_id(const struct gomem_proc *p);
+/* Lets a waiting stop of the world happen: a thread that holds a P for long calls it often. false: the
+ * runtime was closed meanwhile, and the P is gone. */
+GOMEM_API GOMEM_MUST_USE bool gomem_safepoint(struct gomem_proc *p);
+
+/* --- Objects --- */
+
+/* A zeroed object without pointers; NULL: out of memory. (Before it says so it empties the caches of
+ * all Ps, for which p is given up for a moment. If the runtime is closed then, p is gone: it may still
+ * be released, but not be used.) */
+GOMEM_API void *gomem_alloc(struct gomem_proc *p, size_t size);
+/* A zeroed object of count elements of type t; NULL: out of memory. */
+GOMEM_API void *gomem_alloc_typed(struct gomem_proc *p, const struct gomem_type *t, size_t count);
+/* GOMEM_INVALID_POINTER, with nothing changed, if object is not one that is allocated. */
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_free(struct gomem_proc *p, void *object);
+
+/* An object of pointers: size is rounded up to whole words. */
+GOMEM_API void *gomem_alloc_scan(struct gomem_proc *p, size_t size);
+
+/* Allocates n objects; sizes[i * stride] bytes each (stride 0: all alike), of pointers unless noscan.
+ * Stops at the first that cannot be had: the result is how many objects there are. With safepoints. */
+GOMEM_API size_t gomem_alloc_many(struct gomem_proc *p, const uint64_t *sizes, size_t stride,
+                                  size_t n, bool noscan, uint64_t *addresses);
+/* Frees n objects; addresses of 0 are skipped. Stops at the first that is none: the result is how
+ * many were done. With safepoints. */
+GOMEM_API size_t gomem_free_many(struct gomem_proc *p, const uint64_t *addresses, size_t n);
+
+enum gomem_place {
+    GOMEM_PLACE_OUTSIDE,   /* not in any arena of this heap */
+    GOMEM_PLACE_FREE_PAGE, /* in an arena, in no span */
+    GOMEM_PLACE_OBJECT,    /* inside an allocated object */
+    GOMEM_PLACE_FREE_SLOT, /* inside a slot of a span that holds no object */
+    GOMEM_PLACE_SPAN_TAIL, /* in a span, behind its last slot */
+    GOMEM_PLACE_STACK,     /* in goroutine stack memory */
+    GOMEM_PLACE_ZEROBASE,  /* the address of every object of size 0 */
+};
+
+struct gomem_lookup {
+    enum gomem_place place;
+    uint64_t arena; /* base of the 64 MB arena */
+    uint64_t span, span_pages;
+    uint32_t size_class; /* 0: large */
+    bool noscan, tiny;
+    uint32_t index; /* of the slot in its span */
+    uint64_t object, size; /* first byte its user may use, and how many (of a slot, of a tiny part) */
+};
+
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_lookup(struct gomem_runtime *rt, uint64_t address,
+                                                        struct gomem_lookup *out);
+/* Is the word at `offset` bytes into the allocated object a pointer, by its bitmap or type? */
+GOMEM_API bool gomem_is_pointer_word(struct gomem_runtime *rt, uint64_t object, uint64_t offset);
+
+/* --- Goroutine stacks --- */
+
+struct gomem_stack {
+    uint64_t lo, hi;
+};
+
+/* size: a power of two from 2048 to 1 GiB. */
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_stack_alloc(struct gomem_proc *p, size_t size,
+                                                             struct gomem_stack *out);
+GOMEM_API void gomem_stack_free(struct gomem_proc *p, struct gomem_stack s);
+/* Moves a stack whose used part begins at *sp to one of twice (half) the size. Shrinking declines
+ * (false) if a quarter or more is used. */
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_stack_grow(struct gomem_proc *p,
+                                                            struct gomem_stack *s, uint64_t *sp);
+GOMEM_API bool gomem_stack_shrink(struct gomem_proc *p, struct gomem_stack *s, uint64_t *sp);
+
+/* --- Statistics and inspection: these stop the world --- */
+
+enum { GOMEM_BY_SIZE = 61 };
+
+/* runtime.MemStats, Go's fields in Go's meaning; bytes unless said otherwise. */
+struct gomem_memstats {
+    uint64_t alloc, total_alloc, sys, lookups, mallocs, frees;
+    uint64_t heap_alloc, heap_sys, heap_idle, heap_inuse, heap_released, heap_objects;
+    uint64_t stack_inuse, stack_sys, mspan_inuse, mspan_sys, mcache_inuse, mcache_sys;
+    uint64_t buck_hash_sys, gc_sys, other_sys;
+    uint64_t next_gc;
+    struct {
+        uint32_t size;
+        uint64_t mallocs, frees;
+    } by_size[GOMEM_BY_SIZE]; /* classes 0 to 60 of the heap's table; zeros beyond its end */
+    /* Beyond Go's struct (runtime/metrics has them): */
+    uint64_t tiny_allocs;
+    uint64_t mapped_ready, peak_mapped_ready; /* bytes in use or ready for use: Sys - HeapReleased */
+    uint64_t large_allocs, large_frees;
+    uint64_t scavenged_background, scavenged_eager, scavenged_forced; /* bytes, ever */
+};
+
+struct gomem_span {
+    uint64_t base, npages, elem_size, nelems, live;
+    uint32_t size_class;
+    int32_t proc;     /* index of the P that owns it, -1 if none */
+    uint8_t noscan;   /* 1: objects without pointers */
+    uint8_t state;    /* 1: objects, 2: goroutine stacks */
+    uint8_t needzero; /* 1: its memory was used before */
+    uint8_t large;
+};
+
+struct gomem_arena {
+    uint64_t base, size;
+    uint64_t used_pages, free_pages, released_pages, unmapped_pages;
+};
+
+/* Free pages of the heap, by length of the run they lie in. */
+struct gomem_free_runs {
+    uint64_t pages, runs, largest_run;
+    uint64_t by_log2[40]; /* runs of [2^i, 2^(i+1)) pages */
+    uint64_t cached_pages; /* free, but in a P's page cache: in none of the above */
+};
+
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_read_memstats(struct gomem_runtime *rt,
+                                                               struct gomem_memstats *out);
+/* How many there are; fills at most `capacity`. */
+GOMEM_API size_t gomem_spans(struct gomem_runtime *rt, struct gomem_span *out, size_t capacity);
+GOMEM_API size_t gomem_arenas(struct gomem_runtime *rt, struct gomem_arena *out, size_t capacity);
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_free_runs(struct gomem_runtime *rt,
+                                                           struct gomem_free_runs *out);
+/* One byte a page, of [base, base + npages pages): 0 not in the heap, 1 free, 2 released, 3 in use or
+ * cached. */
+GOMEM_API void gomem_page_states(struct gomem_runtime *rt, uint64_t base, size_t npages,
+                                 uint8_t *out);
+/* Bytes of arenas in physical memory now. */
+GOMEM_API uint64_t gomem_resident(struct gomem_runtime *rt);
+/* Walks every structure: GOMEM_CORRUPT with what is wrong and where. */
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_verify(struct gomem_runtime *rt,
+                                                        struct gomem_error *err);
+
+/* --- Control --- */
+
+/* Empties the caches of all Ps and gives all free memory back to the OS (debug.FreeOSMemory without a
+ * collection); the bytes given back. */
+GOMEM_API uint64_t gomem_release_os_memory(struct gomem_runtime *rt);
+/* Empties the caches of all Ps. */
+GOMEM_API void gomem_flush(struct gomem_runtime *rt);
+/* Returns the old setting. */
+GOMEM_API uint64_t gomem_set_memory_limit(struct gomem_runtime *rt, uint64_t limit);
+GOMEM_API uint64_t gomem_memory_limit(const struct gomem_runtime *rt);
+GOMEM_API int32_t gomem_set_gogc(struct gomem_runtime *rt, int32_t percent);
+GOMEM_API int32_t gomem_gogc(const struct gomem_runtime *rt);
+
+/* For tests: refuses the calls to the OS numbered [first, first + count) from now on; count 0: none.
+ * Returns how many calls were made since the last such call. */
+GOMEM_API uint64_t gomem_fail_os_calls(struct gomem_runtime *rt, uint64_t first, uint64_t count);
+
+/* How the library was built: "release", "debug", "check", ... and its check level. */
+GOMEM_API const char *gomem_build_profile(void);
+GOMEM_API int gomem_build_check_level(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

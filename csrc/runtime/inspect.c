@@ -1,0 +1,199 @@
+/* What people look at: statistics, spans, arenas, free runs, verification.
+ *
+ * Called through gomem.h.
+ *
+ * Concurrency: everything here stops the world.
+ * Go: ReadMemStats, and what runtime tests see through export_test.go.
+ */
+#include <string.h>
+
+#include "runtime/runtime.h"
+
+/* Go's smallest heap goal, scaled by GOGC. */
+#define HEAP_MINIMUM (4 * MIB)
+
+/* The heap size at which a collection would start: without one so far, the smallest goal. */
+static uint64_t next_gc(const struct gomem_runtime *rt)
+{
+    int32_t gogc = load_relaxed(&rt->gogc);
+    return gogc < 0 ? UINT64_MAX : HEAP_MINIMUM * (uint64_t)gogc / 100;
+}
+
+enum gomem_status gomem_read_memstats(struct gomem_runtime *rt, struct gomem_memstats *out)
+{
+    if (!stop_world(&rt->sched))
+        return GOMEM_CLOSED;
+    memstats_read(rt->heap, out);
+    out->next_gc = next_gc(rt);
+    start_world(&rt->sched);
+    return GOMEM_OK;
+}
+
+enum gomem_status gomem_verify(struct gomem_runtime *rt, struct gomem_error *err)
+{
+    if (!stop_world(&rt->sched))
+        return error_set(err, GOMEM_CLOSED, "the heap is closed");
+    enum gomem_status status = heap_verify(rt->heap, err);
+    start_world(&rt->sched);
+    return status;
+}
+
+size_t gomem_spans(struct gomem_runtime *rt, struct gomem_span *out, size_t capacity)
+{
+    if (!stop_world(&rt->sched))
+        return 0;
+    struct mheap *h = rt->heap;
+    size_t n = 0;
+    struct mspan *s = heap_next_span(h, 0);
+    for (; s != NULL; n++, s = heap_next_span(h, s->base + (s->npages << h->page_shift))) {
+        if (n >= capacity)
+            continue;
+        struct mcache *owner = NULL;
+        if (s->state == SPAN_IN_USE) {
+            spin_lock(&s->lock);
+            owner = span_owner_locked(h, s);
+            spin_unlock(&s->lock);
+        }
+        out[n] = (struct gomem_span){
+            .base = s->base,
+            .npages = s->npages,
+            .elem_size = s->elem_size,
+            .nelems = s->nelems,
+            .live = span_live(h, s),
+            .size_class = span_size_class(s),
+            .proc = owner == NULL ? -1 : (int32_t)owner->id,
+            .noscan = s->state == SPAN_IN_USE && span_noscan(s),
+            .state = s->state,
+            .needzero = s->needzero,
+            .large = s->state == SPAN_IN_USE && span_is_large(s),
+        };
+    }
+    start_world(&rt->sched);
+    return n;
+}
+
+/* Is the page free in some P's cache, and released? */
+static const struct pagecache *cache_with(const struct mheap *h, uintptr_t page, unsigned *bit)
+{
+    for (unsigned i = 0; i < h->nmcaches; i++) {
+        const struct pagecache *c = &h->mcaches[i]->pages;
+        uintptr_t index = (page - c->base) >> h->page_shift;
+        if (page >= c->base && index < PAGE_CACHE_PAGES && c->free >> index & 1) {
+            *bit = (unsigned)index;
+            return c;
+        }
+    }
+    return NULL;
+}
+
+enum { PAGE_UNMAPPED, PAGE_FREE, PAGE_RELEASED, PAGE_USED };
+
+static uint8_t page_state(const struct mheap *h, uintptr_t page)
+{
+    uintptr_t found;
+    unsigned bit;
+    if (!ranges_find(&h->pages.in_use, page, &found) || found != page)
+        return PAGE_UNMAPPED;
+    const struct chunk_data *d = chunk_of(&h->pages, chunk_index(&h->pages, page));
+    unsigned i = chunk_page(&h->pages, page);
+    if (!bitmap_get(d->alloc.w, i))
+        return bitmap_get(d->scavenged.w, i) ? PAGE_RELEASED : PAGE_FREE;
+    const struct pagecache *c = cache_with(h, page, &bit);
+    if (c == NULL)
+        return PAGE_USED;
+    return c->scavenged >> bit & 1 ? PAGE_RELEASED : PAGE_FREE;
+}
+
+void gomem_page_states(struct gomem_runtime *rt, uint64_t base, size_t npages, uint8_t *out)
+{
+    memset(out, PAGE_UNMAPPED, npages);
+    if (!stop_world(&rt->sched))
+        return;
+    lock(&rt->heap->lock);
+    for (size_t i = 0; i < npages; i++)
+        out[i] = page_state(rt->heap, base + (i << rt->heap->page_shift));
+    unlock(&rt->heap->lock);
+    start_world(&rt->sched);
+}
+
+size_t gomem_arenas(struct gomem_runtime *rt, struct gomem_arena *out, size_t capacity)
+{
+    if (!stop_world(&rt->sched))
+        return 0;
+    struct mheap *h = rt->heap;
+    (void)heap_next_span(h, 0); /* sorts the arenas by address */
+    lock(&h->lock);
+    size_t n = h->narenas;
+    for (size_t i = 0; i < MIN(n, capacity); i++) {
+        uintptr_t base = (uintptr_t)h->arena_indexes[i] << LOG_ARENA_BYTES;
+        uint64_t count[4] = {0};
+        for (size_t k = 0; k < ARENA_BYTES >> h->page_shift; k++)
+            count[page_state(h, base + (k << h->page_shift))]++;
+        out[i] = (struct gomem_arena){
+            .base = base,
+            .size = ARENA_BYTES,
+            .used_pages = count[PAGE_USED],
+            .free_pages = count[PAGE_FREE],
+            .released_pages = count[PAGE_RELEASED],
+            .unmapped_pages = count[PAGE_UNMAPPED],
+        };
+    }
+    unlock(&h->lock);
+    start_world(&rt->sched);
+    return n;
+}
+
+static void add_run(struct gomem_free_runs *out, uint64_t run)
+{
+    if (run == 0)
+        return;
+    out->runs++;
+    out->pages += run;
+    out->largest_run = MAX(out->largest_run, run);
+    out->by_log2[MIN(len64(run) - 1, ARRAY_LEN(out->by_log2) - 1)]++;
+}
+
+enum gomem_status gomem_free_runs(struct gomem_runtime *rt, struct gomem_free_runs *out)
+{
+    memset(out, 0, sizeof *out);
+    if (!stop_world(&rt->sched))
+        return GOMEM_CLOSED;
+    struct mheap *h = rt->heap;
+    lock(&h->lock);
+    for (size_t r = 0; r < h->pages.in_use.n; r++) {
+        struct range range = h->pages.in_use.ranges[r];
+        uint64_t run = 0;
+        for (size_t c = chunk_index(&h->pages, range.base); c < chunk_index(&h->pages, range.limit);
+             c++) {
+            const struct chunk_data *d = chunk_of(&h->pages, c);
+            for (unsigned i = 0; i < CHUNK_PAGES; i++) {
+                if (!bitmap_get(d->alloc.w, i)) {
+                    run++;
+                    continue;
+                }
+                add_run(out, run);
+                run = 0;
+            }
+        }
+        add_run(out, run);
+    }
+    unlock(&h->lock);
+    for (unsigned i = 0; i < h->nmcaches; i++)
+        out->cached_pages += ones_count64(h->mcaches[i]->pages.free);
+    start_world(&rt->sched);
+    return GOMEM_OK;
+}
+
+uint64_t gomem_resident(struct gomem_runtime *rt)
+{
+    if (!stop_world(&rt->sched))
+        return 0;
+    uint64_t resident = 0;
+    struct mheap *h = rt->heap;
+    for (size_t r = 0; r < h->pages.in_use.n; r++) {
+        struct range range = h->pages.in_use.ranges[r];
+        resident += os_resident(&h->om, (void *)range.base, range_size(range));
+    }
+    start_world(&rt->sched);
+    return resident;
+}

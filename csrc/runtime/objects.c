@@ -1,0 +1,211 @@
+/* Objects, stacks and lookups, for callers outside.
+ *
+ * Called through gomem.h.
+ *
+ * Concurrency: see gomem.h.
+ * Go: mallocgc, freegc, findObject, stackalloc.
+ */
+#include "heap/heapbits.h"
+#include "heap/malloc.h"
+#include "runtime/runtime.h"
+
+/* A long call looks this often whether the world should stop: objects, a power of two. */
+enum { SAFEPOINT_EVERY = 1024 };
+
+/* Memory may be refused although there is some, in the caches of other Ps: empties them all. */
+static COLD bool reclaim(struct p *p)
+{
+    struct gomem_runtime *rt = p_runtime(p);
+    uint32_t id = p->id;
+    p_release(p);
+    gomem_flush(rt);
+    return p_acquire_id(&rt->sched, id) != NULL;
+}
+
+void *gomem_alloc(struct gomem_proc *proc, size_t size)
+{
+    struct p *p = proc_p(proc);
+    void *object = malloc_noscan(p->mcache, size);
+    if (UNLIKELY(object == NULL && size <= MAX_ALLOC && reclaim(p)))
+        object = malloc_noscan(p->mcache, size);
+    return object;
+}
+
+void *gomem_alloc_typed(struct gomem_proc *proc, const struct gomem_type *type, size_t count)
+{
+    const struct type *t = (const struct type *)type;
+    struct p *p = proc_p(proc);
+    size_t size;
+    if (__builtin_mul_overflow(t->size, count, &size))
+        return NULL;
+    void *object = malloc_typed(p->mcache, size, t);
+    if (UNLIKELY(object == NULL && size <= MAX_ALLOC && reclaim(p)))
+        object = malloc_typed(p->mcache, size, t);
+    return object;
+}
+
+enum gomem_status gomem_free(struct gomem_proc *p, void *object)
+{
+    struct mcache *c = proc_p(p)->mcache;
+    if ((uintptr_t)object == c->heap->zerobase)
+        return GOMEM_OK;
+    return free_object(c, (uintptr_t)object);
+}
+
+/* --- Objects of which only the size is known --- */
+
+static const uint64_t pointer_mask = 1;
+
+/* An array of these is an object of pointers. */
+static const struct type pointer_type = {
+    .size = PTR_SIZE,
+    .ptr_bytes = PTR_SIZE,
+    .gcmask = (uint64_t *)&pointer_mask,
+    .kind = GOMEM_POINTER,
+    .align = PTR_SIZE,
+    .name = (char *)"unsafe.Pointer",
+    .references = 1,
+};
+
+void *gomem_alloc_scan(struct gomem_proc *p, size_t size)
+{
+    if (size > MAX_ALLOC)
+        return NULL;
+    return gomem_alloc_typed(p, (const struct gomem_type *)&pointer_type,
+                             div_round_up(size, PTR_SIZE));
+}
+
+/* The objects [done, end) without safepoint or reclaiming; where it got to. */
+static size_t alloc_run(struct mcache *c, const uint64_t *sizes, size_t stride, size_t done,
+                        size_t end, bool noscan, uint64_t *addresses)
+{
+    for (; done < end; done++) {
+        uint64_t size = sizes[done * stride];
+        void *object = noscan ? malloc_noscan(c, size)
+                              : malloc_typed(c, align_up(size, PTR_SIZE), &pointer_type);
+        if (UNLIKELY(object == NULL))
+            break;
+        addresses[done] = (uint64_t)(uintptr_t)object;
+    }
+    return done;
+}
+
+size_t gomem_alloc_many(struct gomem_proc *proc, const uint64_t *sizes, size_t stride, size_t n,
+                        bool noscan, uint64_t *addresses)
+{
+    struct p *p = proc_p(proc);
+    size_t done = 0;
+    while (done < n) {
+        size_t end = MIN(n, done + SAFEPOINT_EVERY);
+        done = alloc_run(p->mcache, sizes, stride, done, end, noscan, addresses);
+        if (done < end) {
+            /* Once more, the long way. */
+            uint64_t size = sizes[done * stride];
+            void *object = noscan ? gomem_alloc(proc, size) : gomem_alloc_scan(proc, size);
+            if (object == NULL)
+                return done;
+            addresses[done++] = (uint64_t)(uintptr_t)object;
+        }
+        if (!p_safepoint(p))
+            return done;
+    }
+    return done;
+}
+
+size_t gomem_free_many(struct gomem_proc *proc, const uint64_t *addresses, size_t n)
+{
+    struct p *p = proc_p(proc);
+    for (size_t i = 0; i < n; i++) {
+        if (addresses[i] != 0 &&
+            UNLIKELY(gomem_free(proc, (void *)(uintptr_t)addresses[i]) != GOMEM_OK))
+            return i;
+        if (UNLIKELY(i % SAFEPOINT_EVERY == SAFEPOINT_EVERY - 1) && !p_safepoint(p))
+            return i + 1;
+    }
+    return n;
+}
+
+/* --- Lookups --- */
+
+enum gomem_status gomem_lookup(struct gomem_runtime *rt, uint64_t address, struct gomem_lookup *out)
+{
+    struct p *p = p_acquire(&rt->sched);
+    if (p == NULL)
+        return GOMEM_CLOSED;
+    struct heap_lookup l;
+    heap_lookup(rt->heap, address, &l);
+    *out = (struct gomem_lookup){
+        .place = (enum gomem_place)l.kind,
+        .arena = l.arena_base,
+        .span = l.span_base,
+        .span_pages = l.span_pages,
+        .size_class = l.span_class >> 1,
+        .noscan = l.span_class & 1,
+        .tiny = l.tiny,
+        .index = l.index,
+        .object = l.object,
+        .size = l.size,
+    };
+    if (address == rt->heap->zerobase)
+        out->place = GOMEM_PLACE_ZEROBASE;
+    p_release(p);
+    return GOMEM_OK;
+}
+
+bool gomem_is_pointer_word(struct gomem_runtime *rt, uint64_t object, uint64_t offset)
+{
+    struct p *p = p_acquire(&rt->sched);
+    if (p == NULL)
+        return false;
+    struct heap_lookup l;
+    heap_lookup(rt->heap, object, &l);
+    bool pointer = l.kind == ADDRESS_OBJECT && offset % PTR_SIZE == 0 && !l.tiny &&
+                   object_word_is_pointer(rt->heap, l.span, l.index, offset);
+    p_release(p);
+    return pointer;
+}
+
+/* --- Stacks --- */
+
+static struct stack stack_in(struct gomem_stack s)
+{
+    return (struct stack){s.lo, s.hi};
+}
+
+enum gomem_status gomem_stack_alloc(struct gomem_proc *p, size_t size, struct gomem_stack *out)
+{
+    struct stack s;
+    struct mcache *c = proc_p(p)->mcache;
+    enum gomem_status status = stack_alloc(c->heap, c, size, &s);
+    if (status == GOMEM_OK)
+        *out = (struct gomem_stack){s.lo, s.hi};
+    return status;
+}
+
+void gomem_stack_free(struct gomem_proc *p, struct gomem_stack s)
+{
+    struct mcache *c = proc_p(p)->mcache;
+    stack_free(c->heap, c, stack_in(s));
+}
+
+enum gomem_status gomem_stack_grow(struct gomem_proc *p, struct gomem_stack *s, uint64_t *sp)
+{
+    struct mcache *c = proc_p(p)->mcache;
+    struct stack in = stack_in(*s);
+    uintptr_t at = *sp;
+    enum gomem_status status = stack_grow(c->heap, c, &in, &at);
+    *s = (struct gomem_stack){in.lo, in.hi};
+    *sp = at;
+    return status;
+}
+
+bool gomem_stack_shrink(struct gomem_proc *p, struct gomem_stack *s, uint64_t *sp)
+{
+    struct mcache *c = proc_p(p)->mcache;
+    struct stack in = stack_in(*s);
+    uintptr_t at = *sp;
+    bool shrunk = stack_shrink(c->heap, c, &in, &at);
+    *s = (struct gomem_stack){in.lo, in.hi};
+    *sp = at;
+    return shrunk;
+}

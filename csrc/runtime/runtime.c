@@ -1,0 +1,262 @@
+/* Opening and closing a runtime, its Ps, and fork.
+ *
+ * Called by everybody outside, through gomem.h.
+ *
+ * Concurrency: closing takes all Ps and never gives them back; functions that take a runtime take a P
+ * or stop the world first, and so find out that it is closed.
+ * Go: schedinit; no counterpart for closing.
+ */
+#include "heap/tiny.h"
+#include "runtime/runtime.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct gomem_options gomem_options_default(void)
+{
+    return (struct gomem_options){
+        .procs = 1,
+        .gogc = 100,
+        .memory_limit = UINT64_MAX,
+        .max_memory = UINT64_MAX,
+        .madvdontneed = true,
+        .huge_pages = GOMEM_HUGE_PAGES_DEFAULT,
+    };
+}
+
+static struct mheap *open_heap(const struct gomem_options *o, struct gomem_error *err)
+{
+    struct size_class_table table;
+    if (o->size_classes != NULL) {
+        table = *(const struct size_class_table *)o->size_classes;
+    } else {
+        struct gomem_size_class_rules rules = size_class_rules_go();
+        if (size_class_table_make(&table, &rules, err) != GOMEM_OK)
+            return NULL;
+    }
+    return mheap_new(
+        &(struct mheap_options){
+            .size_classes = &table,
+            .procs = o->procs,
+            .max_memory = o->max_memory,
+            .memory_limit = o->memory_limit,
+            .dontneed = o->madvdontneed,
+            .huge_pages = (enum huge_page_policy)o->huge_pages,
+        },
+        err);
+}
+
+enum gomem_status gomem_runtime_new(const struct gomem_options *o, struct gomem_runtime **out,
+                                    struct gomem_error *err)
+{
+    if (o->procs < 1 || o->procs > MAX_PROCS)
+        return error_set(err, GOMEM_INVALID_VALUE, "procs must be 1 to %d, not %u", MAX_PROCS,
+                         o->procs);
+    struct gomem_runtime *rt = calloc(1, sizeof *rt);
+    struct p *ps = calloc(o->procs, sizeof *ps);
+    struct mheap *h = NULL;
+    if (rt == NULL || ps == NULL) {
+        error_set(err, GOMEM_OUT_OF_MEMORY, "out of memory for a runtime of %u Ps", o->procs);
+        goto no_memory;
+    }
+    h = open_heap(o, err);
+    if (h == NULL)
+        goto no_memory;
+    rt->heap = h;
+    rt->ps = ps;
+    rt->gogc = o->gogc;
+    lock_init(&rt->scavenger_lock, RANK_SCAVENGER);
+    sched_init(&rt->sched, h, ps);
+    scavenger_ensure(rt);
+    *out = rt;
+    return GOMEM_OK;
+no_memory:
+    free(ps);
+    free(rt);
+    return err != NULL ? err->status : GOMEM_OUT_OF_MEMORY;
+}
+
+void gomem_runtime_close(struct gomem_runtime *rt)
+{
+    if (!stop_world(&rt->sched))
+        return;
+    scavenger_end(rt);
+    mheap_destroy(rt->heap);
+    rt->heap = NULL;
+    sched_close_and_unlock(&rt->sched);
+}
+
+void gomem_runtime_delete(struct gomem_runtime *rt)
+{
+    gomem_runtime_close(rt);
+    free(rt->ps);
+    free(rt);
+}
+
+bool gomem_runtime_is_closed(const struct gomem_runtime *rt)
+{
+    return load_acquire(&rt->sched.closed);
+}
+
+uint32_t gomem_runtime_procs(const struct gomem_runtime *rt)
+{
+    return rt->sched.nps;
+}
+
+/* --- Ps --- */
+
+struct gomem_proc *gomem_proc_acquire(struct gomem_runtime *rt)
+{
+    return p_proc(p_acquire(&rt->sched));
+}
+
+struct gomem_proc *gomem_proc_try_acquire(struct gomem_runtime *rt)
+{
+    return p_proc(p_try_acquire(&rt->sched));
+}
+
+struct gomem_proc *gomem_proc_acquire_id(struct gomem_runtime *rt, uint32_t id)
+{
+    return id < rt->sched.nps ? p_proc(p_acquire_id(&rt->sched, id)) : NULL;
+}
+
+void gomem_proc_release(struct gomem_proc *p)
+{
+    p_release(proc_p(p));
+}
+
+uint32_t gomem_proc_id(const struct gomem_proc *p)
+{
+    return ((const struct p *)p)->id;
+}
+
+bool gomem_safepoint(struct gomem_proc *p)
+{
+    return p_safepoint(proc_p(p));
+}
+
+/* --- Fork --- */
+
+void gomem_runtime_fork_prepare(struct gomem_runtime *rt)
+{
+    if (!stop_world(&rt->sched)) {
+        /* Closed: hold the lock all the same, so that the child finds it free. */
+        lock(&rt->sched.stop_lock);
+        return;
+    }
+    /* The scavenger is the only thread left at work; with these it is not. */
+    lock(&rt->scavenger_lock);
+    lock(&rt->heap->lock);
+    lock(&rt->heap->persistent.lock);
+    lock(&rt->heap->om.regions_lock);
+}
+
+static void fork_end(struct gomem_runtime *rt)
+{
+    if (load_relaxed(&rt->sched.closed)) {
+        unlock(&rt->sched.stop_lock);
+        return;
+    }
+    unlock(&rt->heap->om.regions_lock);
+    unlock(&rt->heap->persistent.lock);
+    unlock(&rt->heap->lock);
+    unlock(&rt->scavenger_lock);
+    start_world(&rt->sched);
+}
+
+void gomem_runtime_fork_parent(struct gomem_runtime *rt)
+{
+    fork_end(rt);
+}
+
+void gomem_runtime_fork_child(struct gomem_runtime *rt)
+{
+    /* Only the forking thread is here: nobody waits, nobody scavenges. */
+    rt->sched.waiters = 0;
+    rt->scavenger_running = false;
+    fork_end(rt);
+    if (!load_relaxed(&rt->sched.closed))
+        scavenger_ensure(rt);
+}
+
+/* --- Control --- */
+
+static void flush_all(struct gomem_runtime *rt)
+{
+    /* First the blocks being filled, so that no P's frees wait for another's. */
+    for (uint32_t i = 0; i < rt->sched.nps; i++)
+        tiny_retire(rt->ps[i].mcache);
+    for (uint32_t i = 0; i < rt->sched.nps; i++)
+        mcache_flush(rt->ps[i].mcache);
+}
+
+void gomem_flush(struct gomem_runtime *rt)
+{
+    if (!stop_world(&rt->sched))
+        return;
+    flush_all(rt);
+    start_world(&rt->sched);
+}
+
+uint64_t gomem_release_os_memory(struct gomem_runtime *rt)
+{
+    if (!stop_world(&rt->sched))
+        return 0;
+    flush_all(rt);
+    uint64_t released = scavenge_all(rt->heap);
+    start_world(&rt->sched);
+    return released;
+}
+
+uint64_t gomem_set_memory_limit(struct gomem_runtime *rt, uint64_t limit)
+{
+    if (!stop_world(&rt->sched))
+        return UINT64_MAX;
+    uint64_t old = load_relaxed(&rt->heap->memory_limit);
+    store_relaxed(&rt->heap->memory_limit, limit);
+    scavenge_pace(rt->heap, limit, 0, 0, 0);
+    scavenger_ensure(rt);
+    start_world(&rt->sched);
+    return old;
+}
+
+uint64_t gomem_memory_limit(const struct gomem_runtime *rt)
+{
+    return gomem_runtime_is_closed(rt) ? UINT64_MAX : load_relaxed(&rt->heap->memory_limit);
+}
+
+int32_t gomem_set_gogc(struct gomem_runtime *rt, int32_t percent)
+{
+    int32_t old = load_relaxed(&rt->gogc);
+    store_relaxed(&rt->gogc, percent);
+    return old;
+}
+
+int32_t gomem_gogc(const struct gomem_runtime *rt)
+{
+    return load_relaxed(&rt->gogc);
+}
+
+uint64_t gomem_fail_os_calls(struct gomem_runtime *rt, uint64_t first, uint64_t count)
+{
+    if (!stop_world(&rt->sched))
+        return 0;
+    uint64_t calls = load_relaxed(&rt->heap->om.calls);
+    os_mem_fail(&rt->heap->om, first, count, OS_CALL_ALL);
+    start_world(&rt->sched);
+    return calls;
+}
+
+const char *gomem_build_profile(void)
+{
+#ifdef GOMEM_BUILD_PROFILE
+    return GOMEM_BUILD_PROFILE;
+#else
+    return "unknown";
+#endif
+}
+
+int gomem_build_check_level(void)
+{
+    return GOMEM_CHECK_LEVEL;
+}

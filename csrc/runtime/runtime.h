@@ -1,0 +1,54 @@
+/* The composition root: what a runtime is made of.
+ *
+ * Only the files of this room include it; everybody else sees gomem.h.
+ *
+ * Concurrency: fields are const after gomem_runtime_new but for those that say otherwise.
+ * Go: the package-level state of runtime, gathered in one struct.
+ */
+#ifndef GOMEM_RUNTIME_RUNTIME_H
+#define GOMEM_RUNTIME_RUNTIME_H
+
+#include "gomem.h"
+#include "heap/mheap.h"
+#include "heap/scavenge.h"
+#include "heap/verify.h"
+#include "platform/thread.h"
+#include "sched/p.h"
+
+struct gomem_runtime {
+    struct sched sched;
+    struct mheap *heap; /* until closed: touch it holding a P, or with the world stopped */
+    struct p *ps;
+    int32_t gogc; /* atomic: per cent, negative: off */
+
+    /* The background scavenger (scavenger.c). */
+    struct lock scavenger_lock;
+    struct thread scavenger;    /* under lock */
+    bool scavenger_running;     /* under lock */
+    uint32_t scavenger_event;   /* atomic: changes to wake it */
+    uint32_t scavenger_stop;    /* atomic */
+};
+
+static inline struct p *proc_p(struct gomem_proc *p)
+{
+    return (struct p *)p;
+}
+
+static inline struct gomem_proc *p_proc(struct p *p)
+{
+    return (struct gomem_proc *)p;
+}
+
+static inline struct gomem_runtime *p_runtime(struct p *p)
+{
+    return (struct gomem_runtime *)p->sched; /* sched is the first member */
+}
+
+/* Starts the background scavenger if there is a memory limit to keep and it is not running. */
+void scavenger_ensure(struct gomem_runtime *rt);
+/* Wakes it up: a goal may have changed. */
+void scavenger_wake(struct gomem_runtime *rt);
+/* Ends it. */
+void scavenger_end(struct gomem_runtime *rt);
+
+#endif

@@ -1,0 +1,140 @@
+/* Taking and giving Ps, and stopping the world.
+ *
+ * Called through p.h.
+ *
+ * Concurrency: a thread that wants a P first counts itself as a waiter and then looks for one; a
+ * thread that gives one up first gives it up and then looks for waiters: one of them sees the other.
+ * The hint is one of the two mutable variables outside a runtime (the other is lock.c's held set).
+ * Go: proc.go.
+ */
+#include "sched/p.h"
+
+#include "platform/park.h"
+
+enum { TAKEN_OVER_NS = 1000000 };
+
+/* The P this thread had last, in whichever runtime: a place to start looking. */
+static _Thread_local uint32_t hint;
+
+void sched_init(struct sched *s, struct mheap *h, struct p *ps)
+{
+    *s = (struct sched){.nps = h->nmcaches, .ps = ps};
+    lock_init(&s->stop_lock, RANK_SCHED);
+    for (uint32_t i = 0; i < s->nps; i++)
+        ps[i] = (struct p){.mcache = h->mcaches[i], .sched = s, .id = i};
+}
+
+struct p *p_try_acquire(struct sched *s)
+{
+    if (UNLIKELY(load_acquire(&s->stopping) || load_acquire(&s->closed)))
+        return NULL;
+    uint32_t first = hint % s->nps;
+    for (uint32_t i = 0; i < s->nps; i++) {
+        uint32_t id = first + i < s->nps ? first + i : first + i - s->nps;
+        if (LIKELY(mcache_try_acquire(s->ps[id].mcache))) {
+            hint = id;
+            return &s->ps[id];
+        }
+    }
+    return NULL;
+}
+
+/* Waits until try answers something, or the runtime is closed. */
+static struct p *acquire_wait(struct sched *s, struct p *(*try)(struct sched *, uint32_t),
+                              uint32_t id)
+{
+    struct p *p = NULL;
+    fetch_add_seq_cst(&s->waiters, 1);
+    for (;;) {
+        uint32_t event = load_acquire(&s->idle_event);
+        p = try(s, id);
+        if (p != NULL || load_acquire(&s->closed))
+            break;
+        /* A P that was only taken over for a moment (mcentral.c) comes back without an event. */
+        park_wait(&s->idle_event, event, TAKEN_OVER_NS);
+    }
+    fetch_sub_relaxed(&s->waiters, 1);
+    return p;
+}
+
+static struct p *try_any(struct sched *s, uint32_t id)
+{
+    (void)id;
+    return p_try_acquire(s);
+}
+
+static struct p *try_one(struct sched *s, uint32_t id)
+{
+    if (load_acquire(&s->stopping) || load_acquire(&s->closed))
+        return NULL;
+    return mcache_try_acquire(s->ps[id].mcache) ? &s->ps[id] : NULL;
+}
+
+/* For stop_world, which does not mind that the world is stopping. */
+static struct p *try_one_stopping(struct sched *s, uint32_t id)
+{
+    return mcache_try_acquire(s->ps[id].mcache) ? &s->ps[id] : NULL;
+}
+
+struct p *p_acquire(struct sched *s)
+{
+    struct p *p = p_try_acquire(s);
+    return LIKELY(p != NULL) ? p : acquire_wait(s, try_any, 0);
+}
+
+struct p *p_acquire_id(struct sched *s, uint32_t id)
+{
+    return acquire_wait(s, try_one, id);
+}
+
+static void wake_waiters(struct sched *s)
+{
+    if (UNLIKELY(load_seq_cst(&s->waiters) != 0)) {
+        fetch_add_seq_cst(&s->idle_event, 1);
+        park_wake(&s->idle_event, PARK_WAKE_ALL);
+    }
+}
+
+void p_release(struct p *p)
+{
+    /* Closing takes all Ps: who still thinks to have one lost it at a safepoint. */
+    if (UNLIKELY(load_acquire(&p->sched->closed)))
+        return;
+    mcache_release(p->mcache);
+    wake_waiters(p->sched);
+}
+
+bool p_safepoint_slow(struct p *p)
+{
+    p_release(p);
+    return acquire_wait(p->sched, try_one, p->id) != NULL;
+}
+
+bool stop_world(struct sched *s)
+{
+    lock(&s->stop_lock);
+    if (load_acquire(&s->closed)) {
+        unlock(&s->stop_lock);
+        return false;
+    }
+    store_seq_cst(&s->stopping, 1);
+    for (uint32_t i = 0; i < s->nps; i++)
+        (void)acquire_wait(s, try_one_stopping, i);
+    return true;
+}
+
+void start_world(struct sched *s)
+{
+    store_release(&s->stopping, 0);
+    for (uint32_t i = 0; i < s->nps; i++)
+        mcache_release(s->ps[i].mcache);
+    unlock(&s->stop_lock);
+    wake_waiters(s);
+}
+
+void sched_close_and_unlock(struct sched *s)
+{
+    store_seq_cst(&s->closed, 1);
+    unlock(&s->stop_lock);
+    wake_waiters(s);
+}

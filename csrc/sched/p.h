@@ -1,0 +1,65 @@
+/* Ps: the right to run, and what goes with it.
+ *
+ * A runtime has a fixed number of Ps, each with an mcache. A thread takes one for the length of a
+ * call, preferably the one it had last; when all are taken it sleeps. To stop the world is to take
+ * all of them. Called by runtime/ and everything above it.
+ *
+ * Invariant: mcache.busy is set while, and only while, somebody has the P: a thread, a stop of the
+ * world, or for a moment another P that takes over its spare spans.
+ *
+ * Concurrency: sched fields are atomic, or under lock; a struct p is its holder's.
+ * Go: p and acquirep, releasep, stopTheWorld in proc.go.
+ */
+#ifndef GOMEM_SCHED_P_H
+#define GOMEM_SCHED_P_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "heap/mcache.h"
+
+struct sched;
+
+struct p {
+    struct mcache *mcache; /* const */
+    struct sched *sched;   /* const */
+    uint32_t id;           /* const */
+};
+
+struct sched {
+    struct lock stop_lock; /* one stop of the world at a time; held while it lasts */
+    uint32_t stopping;     /* atomic: the world is stopped, or somebody waits to stop it */
+    uint32_t closed;       /* atomic: no P is given out any more */
+    uint32_t waiters;      /* atomic: threads that wait for a P */
+    uint32_t idle_event;   /* atomic: changes when a P becomes idle while there are waiters */
+    uint32_t nps;          /* const */
+    struct p *ps;          /* const */
+};
+
+/* ps: room for one P per mcache of h. */
+void sched_init(struct sched *s, struct mheap *h, struct p *ps);
+
+/* An idle P; waits for one. NULL: closed. */
+struct p *p_acquire(struct sched *s);
+/* NULL if none is idle, too. */
+struct p *p_try_acquire(struct sched *s);
+/* The given P; waits for it. NULL: closed. */
+struct p *p_acquire_id(struct sched *s, uint32_t id);
+/* Harmless if the runtime was closed at a safepoint of p. */
+void p_release(struct p *p);
+MUST_USE bool p_safepoint_slow(struct p *p);
+
+/* Gives the P away for as long as the world is to stop; false if the runtime was closed meanwhile:
+ * then the P is gone. */
+MUST_USE static inline bool p_safepoint(struct p *p)
+{
+    return LIKELY(!load_relaxed(&p->sched->stopping)) || p_safepoint_slow(p);
+}
+
+/* Takes all Ps; false if the runtime is closed. pre: the caller has none. */
+MUST_USE bool stop_world(struct sched *s);
+void start_world(struct sched *s);
+/* From now on no P is given out. pre: the world is stopped; it stays so. */
+void sched_close_and_unlock(struct sched *s);
+
+#endif
