@@ -230,8 +230,12 @@ struct gomem_lookup {
 
 GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_lookup(struct gomem_runtime *rt, uint64_t address,
                                                         struct gomem_lookup *out);
-/* Is the word at `offset` bytes into the allocated object a pointer, by its bitmap or type? */
-GOMEM_API bool gomem_is_pointer_word(struct gomem_runtime *rt, uint64_t object, uint64_t offset);
+/* The same with a P. */
+GOMEM_API void gomem_proc_lookup(struct gomem_proc *p, uint64_t address, struct gomem_lookup *out);
+/* Does the object at this address have its pointers where t has them? If not, *offset is the first
+ * place where they differ. false with *offset 0 if there is no such object, or it is too small. */
+GOMEM_API bool gomem_proc_type_fits(struct gomem_proc *p, const struct gomem_type *t,
+                                    uint64_t object, size_t *offset);
 
 /* --- Goroutine stacks --- */
 

@@ -263,13 +263,10 @@ enum gomem_status free_object(struct mcache *c, uintptr_t p)
             return free_in_tiny_span(c, s, p);
         return free_slow(c, s, p);
     }
-    /* offset * div_magic: quotient above, and below a remainder that is less than the magic number
-     * only if there is none (Lemire, Kaser, Kurz, "Faster remainder by direct computation", 2019). */
-    uint64_t product = (p - s->first_object) * s->div_magic;
-    unsigned i = (unsigned)(product >> 32);
+    uint64_t offset = p - s->first_object;
+    unsigned i = (unsigned)((offset * s->div_magic) >> 32);
     bool slow;
-    if (UNLIKELY(i >= s->nelems || (uint32_t)product >= s->div_magic ||
-                 !free_owned_fast(s, i, &slow)))
+    if (UNLIKELY(i >= s->nelems || i * s->elem_size != offset || !free_owned_fast(s, i, &slow)))
         return GOMEM_INVALID_POINTER;
     return UNLIKELY(slow) ? freed_slow(c, s) : GOMEM_OK;
 }

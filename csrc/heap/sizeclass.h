@@ -37,11 +37,12 @@ struct size_class {
     uint32_t size;      /* bytes of an object */
     uint32_t npages;    /* pages of a span */
     uint32_t nobjects;  /* objects in a span that spends nothing on bitmaps */
-    uint32_t div_magic; /* n / size == (n * div_magic) >> 32 for every offset n in a span */
+    uint32_t div_magic; /* (n * div_magic) >> 32 == n / size for every multiple n of size in a span,
+                         * and n / size or one more for other offsets (Go's table: never more) */
 };
 
 /* Invariants (size_class_table_verify): sizes strictly increase; size_to_class is the smallest class
- * that fits for every size up to max_small_size; div_magic divides exactly. */
+ * that fits for every size up to max_small_size. */
 struct size_class_table {
     uint32_t page_shift;
     uint32_t max_small_size;

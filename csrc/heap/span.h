@@ -142,7 +142,9 @@ static inline bool span_is_referenced_locked(const struct mspan *s)
 /* Index of the slot that address p falls into. pre: p in [base, limit), not a large span. */
 static inline unsigned span_index(const struct mspan *s, uintptr_t p)
 {
-    return (unsigned)(((uint64_t)(p - s->base) * s->div_magic) >> 32);
+    uint64_t offset = p - s->base;
+    unsigned i = (unsigned)((offset * s->div_magic) >> 32);
+    return i - (i * s->elem_size > offset);
 }
 
 /* Address of object i as its user knows it: behind the header, if there is one. */

@@ -127,13 +127,11 @@ size_t gomem_free_many(struct gomem_proc *proc, const uint64_t *addresses, size_
 
 /* --- Lookups --- */
 
-enum gomem_status gomem_lookup(struct gomem_runtime *rt, uint64_t address, struct gomem_lookup *out)
+void gomem_proc_lookup(struct gomem_proc *p, uint64_t address, struct gomem_lookup *out)
 {
-    struct p *p = p_acquire(&rt->sched);
-    if (p == NULL)
-        return GOMEM_CLOSED;
+    struct mheap *h = proc_p(p)->mcache->heap;
     struct heap_lookup l;
-    heap_lookup(rt->heap, address, &l);
+    heap_lookup(h, address, &l);
     *out = (struct gomem_lookup){
         .place = (enum gomem_place)l.kind,
         .arena = l.arena_base,
@@ -146,23 +144,37 @@ enum gomem_status gomem_lookup(struct gomem_runtime *rt, uint64_t address, struc
         .object = l.object,
         .size = l.size,
     };
-    if (address == rt->heap->zerobase)
+    if (address == h->zerobase)
         out->place = GOMEM_PLACE_ZEROBASE;
+}
+
+enum gomem_status gomem_lookup(struct gomem_runtime *rt, uint64_t address, struct gomem_lookup *out)
+{
+    struct p *p = p_acquire(&rt->sched);
+    if (p == NULL)
+        return GOMEM_CLOSED;
+    gomem_proc_lookup(p_proc(p), address, out);
     p_release(p);
     return GOMEM_OK;
 }
 
-bool gomem_is_pointer_word(struct gomem_runtime *rt, uint64_t object, uint64_t offset)
+bool gomem_proc_type_fits(struct gomem_proc *p, const struct gomem_type *type, uint64_t object,
+                          size_t *offset)
 {
-    struct p *p = p_acquire(&rt->sched);
-    if (p == NULL)
-        return false;
+    const struct type *t = (const struct type *)type;
+    struct mheap *h = proc_p(p)->mcache->heap;
     struct heap_lookup l;
-    heap_lookup(rt->heap, object, &l);
-    bool pointer = l.kind == ADDRESS_OBJECT && offset % PTR_SIZE == 0 && !l.tiny &&
-                   object_word_is_pointer(rt->heap, l.span, l.index, offset);
-    p_release(p);
-    return pointer;
+    heap_lookup(h, object, &l);
+    *offset = 0;
+    if (l.kind != ADDRESS_OBJECT || l.object != object || l.size < t->size)
+        return false;
+    for (; *offset + PTR_SIZE <= t->size; *offset += PTR_SIZE) {
+        size_t word = *offset / PTR_SIZE;
+        bool want = *offset < t->ptr_bytes && bitmap_get(t->gcmask, word);
+        if (want != (!l.tiny && object_word_is_pointer(h, l.span, l.index, *offset)))
+            return false;
+    }
+    return true;
 }
 
 /* --- Stacks --- */

@@ -1,0 +1,82 @@
+/* What events refer to by number: strings, types, the clock, the numbers of the allocation experiment.
+ *
+ * Every generation has tables of its own, with its own numbers, somewhere among its batches (most at
+ * its end). tables_read collects them all before the first event is looked at. Types are the same all
+ * through a process: each gets one index for the whole trace. Of strings only those are kept that an
+ * event turns out to need: the labels.
+ *
+ * Concurrency: none; owned by the reader.
+ * Go: generation.go (addStrings, setSyncBatch), runtime/tracetype.go (dumpTypesRec),
+ * runtime/traceallocfree.go (traceSnapshotMemory).
+ */
+#ifndef GOMEM_GOTRACE_TABLES_H
+#define GOMEM_GOTRACE_TABLES_H
+
+#include "gotrace/batch.h"
+#include "gotrace/map.h"
+
+struct string_entry {
+    uint64_t id;
+    const uint8_t *data;
+    uint32_t generation;
+    uint16_t size;
+    uint16_t label; /* index once it was asked for, 0 before */
+};
+
+struct type_entry {
+    uint64_t id;
+    uint32_t index;
+};
+
+/* The types of a generation. Ids are given out from 1 on, so that nearly always the id is an index. */
+struct generation_types {
+    struct type_entry *sorted; /* by id; part of tables.type_entries */
+    size_t nsorted;
+    uint32_t *direct; /* by id; NULL if the ids are not dense */
+    size_t ndirect;
+};
+
+struct tables {
+    const struct batch_list *list;
+    uint64_t frequency;      /* of the first generation that says so; 0: none did */
+    bool has_snapshot;       /* of the clocks: the first one */
+    uint64_t snapshot_time, snapshot_unix_ns;
+    bool has_info;           /* of the experiment */
+    uint64_t min_heap_address, page_size, min_align, min_stack;
+
+    struct string_entry *strings; /* sorted by generation and id */
+    size_t nstrings, strings_capacity;
+
+    struct type_entry *type_entries;
+    size_t ntype_entries, type_entries_capacity;
+    struct generation_types *generations;
+    struct map types_by_address;
+    struct gomem_trace_type *types; /* without their names */
+    size_t ntypes, types_capacity;
+    size_t *type_names; /* where in names */
+    size_t type_names_capacity;
+
+    size_t *label_names;
+    size_t nlabels, labels_capacity;
+    char *names; /* of types and labels, each with a 0 behind */
+    size_t nnames, names_capacity;
+};
+
+MUST_USE enum gomem_status tables_read(struct tables *t, const struct batch_list *list,
+                                       struct gomem_error *err);
+void tables_free(struct tables *t);
+
+/* The index of the label whose string has this id, 0 if there is none; false: out of memory. */
+MUST_USE bool tables_label(struct tables *t, uint32_t generation, uint64_t id, uint32_t *label);
+/* What it says; "" for 0. Valid until the next label. */
+const char *tables_label_text(const struct tables *t, uint32_t label);
+
+uint32_t tables_type_slow(const struct generation_types *g, uint64_t id);
+
+/* Index of the type with this id, 0 if it is not in the table. */
+static inline uint32_t tables_type(const struct generation_types *g, uint64_t id)
+{
+    return LIKELY(id < g->ndirect) ? g->direct[id] : tables_type_slow(g, id);
+}
+
+#endif

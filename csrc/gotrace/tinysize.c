@@ -1,0 +1,115 @@
+/* How large were the objects of a block of tiny ones?
+ *
+ * Called by reader.c through track.h, once all events are there.
+ *
+ * Go puts an object where the one before ended, aligned by 8, 4 or 2 if its size is a multiple of that.
+ * The trace has the order, the half of the block in which each begins, and perhaps a type. From the last
+ * object to the first we find out which ends of the ones before leave a way to put the rest, then from
+ * the first to the last we choose sizes along such a way.
+ *
+ * Concurrency: none; owned by the reader.
+ * Go: mallocgcTiny in malloc.go.
+ */
+#include "gotrace/track.h"
+
+struct tiny_part {
+    unsigned upper;     /* begins in the upper half */
+    unsigned type_size; /* 0: not known, or not a tiny one */
+    uint32_t event;
+};
+
+/* Where Go puts an object of size bytes when `end` are taken. */
+static unsigned place(unsigned end, unsigned size)
+{
+    unsigned align = size % 8 == 0 ? 8 : size % 4 == 0 ? 4 : size % 2 == 0 ? 2 : 1;
+    return (end + align - 1) & ~(align - 1);
+}
+
+/* Can a part of size bytes follow `end`, where it must begin? */
+static bool fits(const struct tiny_part *part, unsigned end, unsigned size)
+{
+    unsigned at = place(end, size);
+    return at + size <= TINY_SIZE && at / 8 == part->upper;
+}
+
+/* leaves[i] has bit e set if parts i and later can be put when e bytes are taken. */
+static void find_ways(const struct tiny_part *parts, unsigned n, uint32_t *leaves)
+{
+    leaves[n] = (1u << (TINY_SIZE + 1)) - 1;
+    for (unsigned i = n; i-- > 0;) {
+        leaves[i] = 0;
+        for (unsigned end = 0; end <= TINY_SIZE; end++)
+            for (unsigned size = 1; size <= TINY_SIZE; size++)
+                if (fits(&parts[i], end, size) &&
+                    (leaves[i + 1] >> (place(end, size) + size) & 1) != 0)
+                    leaves[i] |= 1u << end;
+    }
+}
+
+/* How good size is for a part, more is better: a multiple of its type's size (one element before
+ * many); else close to an even share of what is left of its half. The last takes all it can get. */
+static int merit(const struct tiny_part *part, unsigned size, unsigned share, bool last)
+{
+    if (last)
+        return (int)size;
+    if (part->type_size > 0 && size % part->type_size == 0)
+        return 200 - (int)size;
+    return size <= share ? 100 - (int)(share - size) : 50 - (int)(size - share);
+}
+
+/* The sizes of n parts; false if Go's rule cannot have put them so. */
+static bool choose_sizes(const struct tiny_part *parts, unsigned n, unsigned *sizes)
+{
+    uint32_t leaves[MAX_PARTS + 1];
+    find_ways(parts, n, leaves);
+    if ((leaves[0] & 1) == 0)
+        return false;
+    unsigned end = 0;
+    for (unsigned i = 0; i < n; i++) {
+        unsigned more = i + 1;
+        while (more < n && parts[more].upper == parts[i].upper)
+            more++;
+        unsigned limit = parts[i].upper ? 16 : 8;
+        unsigned share = end < limit ? (limit - end) / (more - i) : 1;
+        int best = -1000;
+        for (unsigned size = 1; size <= TINY_SIZE; size++) {
+            if (!fits(&parts[i], end, size) ||
+                (leaves[i + 1] >> (place(end, size) + size) & 1) == 0)
+                continue;
+            int m = merit(&parts[i], size, share, i + 1 == n);
+            if (m > best) {
+                best = m;
+                sizes[i] = size;
+            }
+        }
+        end = place(end, sizes[i]) + sizes[i];
+    }
+    return true;
+}
+
+static void infer_block(const struct tracker *t, const struct gomem_trace_type *types,
+                        uint32_t first)
+{
+    struct tiny_part parts[MAX_PARTS];
+    unsigned sizes[MAX_PARTS], n = 0;
+    uint32_t event = first;
+    do {
+        const struct gomem_trace_event *e = &t->events[event];
+        uint64_t type_size = types[e->type].size;
+        parts[n++] = (struct tiny_part){
+            .upper = e->address % TINY_SIZE != 0,
+            .type_size = type_size < TINY_SIZE ? (unsigned)type_size : 0,
+            .event = event,
+        };
+        event = e->next_part;
+    } while (event != 0 && n < MAX_PARTS);
+    bool known = choose_sizes(parts, n, sizes);
+    for (unsigned i = 0; i < n; i++)
+        t->events[parts[i].event].size = known ? sizes[i] : 1;
+}
+
+void tiny_infer_sizes(const struct tracker *t, const struct gomem_trace_type *types)
+{
+    for (size_t i = 0; i < t->ntiny_blocks; i++)
+        infer_block(t, types, t->tiny_blocks[i]);
+}

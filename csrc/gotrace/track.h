@@ -1,0 +1,104 @@
+/* Follows what lives where, event by event: gives events their sizes and links, and counts.
+ *
+ * Address space is looked up in chunks of 16 pages; a page leads to its span, a span to its slots, a
+ * slot to the event of the object in it. What is freed leads back to the event that announced it.
+ * Events come in the order of their times, which for events of different threads may be a little wrong:
+ * something can seem to be allocated where something else lives still. The older one then waits for its
+ * free in a short list; frees look there first.
+ *
+ * Called by events.c for every event of the allocation experiment.
+ *
+ * Invariants: a page leads to the span that was last allocated over it, and to none once that is freed;
+ * a slot holds the index + 1 of the event of its object (of a tiny block: of its first), or 0.
+ *
+ * Concurrency: none; owned by the reader.
+ * Go: runtime/traceallocfree.go says what the events mean; mheap.go, mbitmap.go where things lie.
+ */
+#ifndef GOMEM_GOTRACE_TRACK_H
+#define GOMEM_GOTRACE_TRACK_H
+
+#include "gotrace/map.h"
+#include "gotrace/reader.h"
+#include "gotrace/tables.h"
+#include "heap/sizeclass.h"
+
+enum {
+    TRACK_PAGE_SHIFT = 13,
+    CHUNK_PAGES = 16,
+    CHUNK_SHIFT = TRACK_PAGE_SHIFT + 4,
+    CHUNK_CACHE = 256,
+    BLOCK_SLOTS = 32, /* slots, or numbers of blocks, are kept in blocks of this many */
+    MAX_WAITING = 64,
+    TINY_SPAN_CLASS = 2 << 1 | 1,
+    MAX_PARTS = 16,
+};
+
+struct track_span {
+    uint64_t base, bytes;
+    uint64_t elem_size; /* 0: the span holds no objects */
+    uint32_t div_magic; /* 0: a large object */
+    uint32_t nslots;
+    uint32_t event;
+    uint32_t slots; /* block of slots, or of up to 32 blocks of slots; 0 none yet */
+    uint8_t span_class;
+    bool header; /* objects begin 8 bytes into their slots */
+};
+
+struct track_chunk {
+    uint32_t spans[CHUNK_PAGES]; /* index in tracker.spans, 0 none */
+};
+
+enum track_what { TRACK_OBJECT, TRACK_STACK, TRACK_SPAN };
+
+/* What something newer was put upon before its own free was seen. */
+struct track_waiting {
+    uint64_t key;    /* its address, and in the low bits what it is */
+    uint32_t number; /* index of its event + 1; of spans: in tracker.spans */
+};
+
+struct tracker {
+    struct gomem_trace_event *events; /* the array, wherever it is now */
+    struct gomem_trace_facts *facts;
+    const struct size_class_table *classes;
+    uint64_t min_heap_address, min_stack;
+
+    struct map chunk_map; /* address >> CHUNK_SHIFT to index in chunks */
+    struct track_chunk *chunks;
+    size_t nchunks, chunks_capacity;
+    struct {
+        uint64_t number;
+        uint32_t chunk;
+    } cache[CHUNK_CACHE];
+
+    struct track_span *spans; /* 0 is none */
+    size_t nspans, spans_capacity;
+    uint32_t free_spans; /* linked by .slots */
+    uint32_t (*blocks)[BLOCK_SLOTS]; /* 0 is none */
+    size_t nblocks, blocks_capacity;
+    uint32_t free_blocks; /* linked by their first number */
+
+    struct map stacks; /* address to index of event + 1 */
+    struct track_waiting waiting[MAX_WAITING];
+    unsigned nwaiting;
+
+    uint32_t *tiny_blocks; /* first objects of blocks of several */
+    size_t ntiny_blocks, tiny_blocks_capacity;
+};
+
+MUST_USE bool tracker_init(struct tracker *t, const struct tables *tables,
+                           const struct size_class_table *classes, struct gomem_trace_facts *facts);
+void tracker_free(struct tracker *t);
+
+/* Each takes an event whose kind, time, proc and type (of spans: the class as the trace has it) are
+ * set and whose address is the trace's number for it; fills in the rest. false: out of memory. */
+MUST_USE bool track_span_new(struct tracker *t, uint32_t index, uint64_t npages);
+void track_span_free(struct tracker *t, uint32_t index);
+MUST_USE bool track_object_new(struct tracker *t, uint32_t index);
+void track_object_free(struct tracker *t, uint32_t index);
+MUST_USE bool track_stack_new(struct tracker *t, uint32_t index, uint64_t order);
+void track_stack_free(struct tracker *t, uint32_t index);
+
+/* When all events are there: sizes of tiny objects (tinysize.c). */
+void tiny_infer_sizes(const struct tracker *t, const struct gomem_trace_type *types);
+
+#endif

@@ -1,0 +1,173 @@
+/* What the files of the binding share: module state, object layouts, conversions.
+ *
+ * A Heap owns a runtime. A Ref is the one handle of an object: the heap keeps a table from address to
+ * Ref, so that freeing an object invalidates whatever names it. A Roots table holds many objects of
+ * one alloc_many. Nothing here has logic of its own: parse, call gomem.h, convert.
+ *
+ * Concurrency: under the GIL, or on free-threaded builds under the heap's critical section. A call
+ * that may wait or run long gives up the GIL.
+ * Go: no counterpart.
+ */
+#ifndef GOMEM_PYTHON_PY_CORE_H
+#define GOMEM_PYTHON_PY_CORE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "gomem.h"
+
+#if PY_VERSION_HEX >= 0x030d0000
+#define HEAP_LOCK(h)   Py_BEGIN_CRITICAL_SECTION(h)
+#define HEAP_UNLOCK(h) Py_END_CRITICAL_SECTION()
+#else
+#define HEAP_LOCK(h)   {
+#define HEAP_UNLOCK(h) }
+#endif
+
+#define HIDDEN __attribute__((visibility("hidden")))
+
+struct state {
+    PyTypeObject *heap_type, *ref_type, *roots_type, *type_type, *size_classes_type;
+    PyObject *error;           /* gomem.Error */
+    PyObject *invalid_pointer; /* gomem.InvalidPointerError */
+    PyObject *heap_closed;     /* gomem.HeapClosedError */
+    PyObject *corrupt_heap;    /* gomem.CorruptHeapError */
+    PyObject *trace_error;     /* gomem.TraceError */
+    PyObject *basic_types;     /* dict: name -> Type */
+};
+
+struct py_ref;
+struct py_roots;
+
+struct py_heap {
+    PyObject_HEAD
+    struct state *state;
+    struct gomem_runtime *rt; /* NULL before __init__; stays when closed */
+    bool closing;             /* no use of its memory from now on */
+    Py_ssize_t exports;       /* buffers handed out over its memory */
+    int batches;              /* frees of many objects under way without the GIL */
+    bool batch_exclusive;     /* one of them is of addresses that anybody may know */
+    struct py_ref **refs;     /* hash table by address, chained through next; borrowed */
+    size_t nrefs, refs_capacity;
+    struct py_roots *roots;   /* list of all root tables; borrowed */
+    PyObject *types;          /* set of the types allocated here, which must outlive the heap */
+    PyObject *last_type;      /* borrowed from types: the one used last */
+    PyObject *weakrefs, *dict;
+};
+
+struct py_ref {
+    PyObject_HEAD
+    struct py_heap *heap;
+    struct py_ref *owner; /* of a part of an object: the object; else NULL */
+    struct py_ref *next;  /* in the heap's table */
+    struct py_type *type; /* NULL: bytes */
+    uint64_t address;     /* 0: freed. Of a part: offset into the owner */
+    uint64_t size;        /* bytes asked for */
+    Py_ssize_t exports;
+    PyObject *weakrefs;
+};
+
+struct sorted_address {
+    uint64_t address;
+    Py_ssize_t index;
+};
+
+struct py_roots {
+    PyObject_HEAD
+    struct py_heap *heap;
+    struct py_roots *next, *prev;
+    Py_ssize_t n;
+    uint64_t *addresses; /* 0: freed */
+    uint64_t *sizes;     /* as asked for */
+    Py_ssize_t stride;   /* 0: one size for all */
+    struct sorted_address *sorted; /* made when first needed */
+    Py_ssize_t live;
+    PyObject *weakrefs;
+};
+
+struct py_type {
+    PyObject_HEAD
+    struct state *state;
+    struct gomem_type *t;
+    PyObject *name;
+    PyObject *elem;   /* of a pointer: Type, or its name until it is known, or None (unsafe.Pointer);
+                       * of an array: Type */
+    PyObject *fields; /* of a struct: dict name -> (offset, Type) */
+    Py_ssize_t length; /* of an array */
+    PyObject *weakrefs;
+};
+
+struct py_size_classes {
+    PyObject_HEAD
+    struct gomem_size_classes *t;
+};
+
+/* py_module.c */
+struct state *state_of_type(PyTypeObject *type);
+
+/* Calls a function of a Python module of the package with one argument. */
+PyObject *call_python(const char *module, const char *function, PyObject *arg);
+
+/* py_errors.c: sets the exception for a status, and returns NULL. */
+PyObject *raise_error(struct state *st, const struct gomem_error *err);
+PyObject *raise_closed(struct state *st);
+PyObject *raise_pointer(struct state *st, const char *format, ...);
+int errors_init(PyObject *module, struct state *st);
+
+/* py_heap.c */
+extern HIDDEN PyType_Spec heap_spec;
+/* A P for a short call: gives up the GIL if it must wait. NULL with an exception if closed. */
+struct gomem_proc *heap_proc(struct py_heap *h);
+bool heap_usable(struct py_heap *h); /* false with an exception */
+/* Converts a size argument; false with an exception. */
+bool parse_size(PyObject *arg, uint64_t *size);
+PyObject *raise_no_memory(struct py_heap *h, uint64_t size);
+/* What is at an address, and stays there for as long as the GIL is kept; false with an exception. */
+bool heap_look(struct py_heap *h, uint64_t address, struct gomem_lookup *l);
+/* Frees the object at an address with p; false with an exception that says what is wrong with it. */
+bool heap_free_with(struct py_heap *h, struct gomem_proc *p, uint64_t address);
+/* Frees what a Ref names; the same. */
+bool heap_free_ref(struct py_heap *h, struct py_ref *ref);
+/* Waits, without the GIL, until no batch of frees is under way: then what is at an address stays there
+ * for as long as the GIL is kept. */
+bool heap_settled(struct py_heap *h);
+/* Begins and ends a batch of frees; exclusive: with no other at the same time. */
+bool heap_begin_batch(struct py_heap *h, bool exclusive);
+void heap_end_batch(struct py_heap *h);
+
+/* py_refs.c: the table from address to Ref. */
+struct py_ref *refs_find(struct py_heap *h, uint64_t address); /* borrowed, NULL if there is none */
+int refs_insert(struct py_heap *h, struct py_ref *ref);
+void refs_remove(struct py_heap *h, struct py_ref *ref);
+
+/* py_ref.c */
+extern HIDDEN PyType_Spec ref_spec;
+/* The Ref of an object: the one there is, or a new one. type may be NULL. */
+PyObject *ref_for(struct py_heap *h, uint64_t address, uint64_t size, struct py_type *type);
+PyObject *ref_new(struct py_heap *h, uint64_t address, uint64_t size, struct py_type *type);
+/* Address of what the Ref names; 0 with an exception if it was freed or the heap closed. */
+uint64_t ref_address(struct py_ref *ref);
+
+/* py_fields.c: values in memory. */
+PyObject *value_load(struct py_ref *ref, struct py_type *type, uint64_t offset);
+int value_store(struct py_ref *ref, struct py_type *type, uint64_t offset, PyObject *value,
+                const char *what);
+
+/* py_roots.c */
+extern HIDDEN PyType_Spec roots_spec;
+PyObject *roots_alloc_many(struct py_heap *h, PyObject *sizes, PyObject *count, bool noscan);
+PyObject *roots_free_many(struct py_heap *h, PyObject *what);
+PyObject *roots_held(struct py_heap *h);
+/* Strikes an address that is being freed from all tables. */
+void roots_forget(struct py_heap *h, uint64_t address);
+
+/* py_type.c */
+extern HIDDEN PyType_Spec type_spec;
+int types_init(PyObject *module, struct state *st);
+/* Resolves the name of a pointer's element; borrowed, Py_None for unsafe.Pointer. */
+PyObject *type_elem(struct py_type *t);
+
+/* py_size_classes.c */
+extern HIDDEN PyType_Spec size_classes_spec;
+
+#endif

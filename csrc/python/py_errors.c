@@ -1,0 +1,98 @@
+/* The exceptions, and which status becomes which.
+ *
+ * Called by every file of the binding.
+ *
+ * Concurrency: under the GIL.
+ * Go: panics and throws, which gomem reports as exceptions.
+ */
+#include "python/py_core.h"
+
+static const struct {
+    const char *name, *doc;
+    size_t slot;
+    bool value_error;
+} exceptions[] = {
+    {"gomem.InvalidPointerError",
+     "An address or Ref that names no allocated object of this heap: misaligned, interior, foreign,\n"
+     "or freed. Nothing has changed.",
+     offsetof(struct state, invalid_pointer), true},
+    {"gomem.HeapClosedError", "The heap was closed; its objects are gone.",
+     offsetof(struct state, heap_closed), true},
+    {"gomem.CorruptHeapError",
+     "Heap.verify() found a broken invariant. The message says which one, and where.",
+     offsetof(struct state, corrupt_heap), false},
+    {"gomem.TraceError", "A file is not the Go execution trace it should be.",
+     offsetof(struct state, trace_error), true},
+};
+
+static PyObject **slot_of(struct state *st, size_t slot)
+{
+    return (PyObject **)((char *)st + slot);
+}
+
+int errors_init(PyObject *module, struct state *st)
+{
+    st->error = PyErr_NewExceptionWithDoc("gomem.Error", "Base of gomem's own exceptions.", NULL,
+                                          NULL);
+    if (st->error == NULL || PyModule_AddObjectRef(module, "Error", st->error) < 0)
+        return -1;
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(exceptions); i++) {
+        PyObject *base = exceptions[i].value_error ? PyExc_ValueError : PyExc_RuntimeError;
+        PyObject *bases = PyTuple_Pack(2, st->error, base);
+        if (bases == NULL)
+            return -1;
+        PyObject *e =
+            PyErr_NewExceptionWithDoc(exceptions[i].name, exceptions[i].doc, bases, NULL);
+        Py_DECREF(bases);
+        if (e == NULL)
+            return -1;
+        *slot_of(st, exceptions[i].slot) = e;
+        if (PyModule_AddObjectRef(module, strchr(exceptions[i].name, '.') + 1, e) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+PyObject *raise_error(struct state *st, const struct gomem_error *err)
+{
+    PyObject *kind = PyExc_SystemError;
+    switch (err->status) {
+    case GOMEM_OK:
+        break;
+    case GOMEM_OUT_OF_MEMORY:
+        kind = PyExc_MemoryError;
+        break;
+    case GOMEM_INVALID_VALUE:
+        kind = PyExc_ValueError;
+        break;
+    case GOMEM_INVALID_POINTER:
+        kind = st->invalid_pointer;
+        break;
+    case GOMEM_CLOSED:
+        kind = st->heap_closed;
+        break;
+    case GOMEM_CORRUPT:
+        kind = st->corrupt_heap;
+        break;
+    case GOMEM_BAD_FORMAT:
+        kind = st->trace_error;
+        break;
+    }
+    PyErr_SetString(kind, err->message);
+    return NULL;
+}
+
+PyObject *raise_closed(struct state *st)
+{
+    PyErr_SetString(st->heap_closed, "the heap is closed");
+    return NULL;
+}
+
+PyObject *raise_pointer(struct state *st, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    PyErr_FormatV(st->invalid_pointer, format, args);
+    va_end(args);
+    return NULL;
+}

@@ -1,0 +1,281 @@
+/* Values in memory: from bytes to Python objects and back, by type.
+ *
+ * Called by py_ref.c.
+ *
+ * Concurrency: under the heap's lock (py_core.h): the heap is not closed between the check and the
+ * access.
+ * Go: assignment and dereferencing, with the checks of a language that is not checked at compile time.
+ */
+#include "python/py_core.h"
+
+#include <math.h>
+
+/* Range of an integer kind; false for other kinds. */
+static bool int_range(enum gomem_kind kind, bool *is_signed, unsigned *bits)
+{
+    switch (kind) {
+    case GOMEM_INT8:
+    case GOMEM_UINT8:
+        *bits = 8;
+        break;
+    case GOMEM_INT16:
+    case GOMEM_UINT16:
+        *bits = 16;
+        break;
+    case GOMEM_INT32:
+    case GOMEM_UINT32:
+        *bits = 32;
+        break;
+    case GOMEM_INT64:
+    case GOMEM_UINT64:
+    case GOMEM_UINTPTR:
+        *bits = 64;
+        break;
+    default:
+        return false;
+    }
+    *is_signed = kind >= GOMEM_INT8 && kind <= GOMEM_INT64;
+    return true;
+}
+
+static PyObject *load_pointer(struct py_ref *ref, struct py_type *type, const char *at)
+{
+    struct py_heap *h = ref->heap;
+    uint64_t address;
+    memcpy(&address, at, sizeof address);
+    if (address == 0)
+        Py_RETURN_NONE;
+    PyObject *elem = type_elem(type);
+    if (elem == NULL)
+        return NULL;
+    struct gomem_lookup l;
+    if (!heap_look(h, address, &l))
+        return NULL;
+    struct py_type *t = elem == Py_None ? NULL : (struct py_type *)elem;
+    if (l.place == GOMEM_PLACE_ZEROBASE)
+        return ref_for(h, address, 0, t);
+    if (l.place != GOMEM_PLACE_OBJECT || l.object != address)
+        return raise_pointer(h->state, "the pointer %p dangles: there is no object any more",
+                             (void *)(uintptr_t)address);
+    if (t == NULL)
+        return ref_for(h, address, l.size, NULL);
+    struct gomem_proc *p = heap_proc(h);
+    if (p == NULL)
+        return NULL;
+    size_t offset;
+    bool fits = gomem_type_size(t->t) <= l.size && gomem_proc_type_fits(p, t->t, address, &offset);
+    gomem_proc_release(p);
+    if (!fits)
+        return raise_pointer(h->state,
+                             "the pointer %p dangles: the object there is no %s any more",
+                             (void *)(uintptr_t)address, gomem_type_name(t->t));
+    return ref_for(h, address, gomem_type_size(t->t), t);
+}
+
+PyObject *value_load(struct py_ref *ref, struct py_type *type, uint64_t offset)
+{
+    uint64_t address = ref_address(ref);
+    if (address == 0)
+        return NULL;
+    const char *at = (const char *)(uintptr_t)(address + offset);
+    enum gomem_kind kind = gomem_type_kind(type->t);
+    bool is_signed;
+    unsigned bits;
+    if (int_range(kind, &is_signed, &bits)) {
+        uint64_t raw = 0;
+        memcpy(&raw, at, bits / 8);
+        if (!is_signed)
+            return PyLong_FromUnsignedLongLong(raw);
+        return PyLong_FromLongLong((int64_t)(raw << (64 - bits)) >> (64 - bits));
+    }
+    float f[2];
+    double d[2];
+    switch (kind) {
+    case GOMEM_BOOL:
+        return PyBool_FromLong(*at != 0);
+    case GOMEM_FLOAT32:
+        memcpy(f, at, sizeof f[0]);
+        return PyFloat_FromDouble((double)f[0]);
+    case GOMEM_FLOAT64:
+        memcpy(d, at, sizeof d[0]);
+        return PyFloat_FromDouble(d[0]);
+    case GOMEM_COMPLEX64:
+        memcpy(f, at, sizeof f);
+        return PyComplex_FromDoubles((double)f[0], (double)f[1]);
+    case GOMEM_COMPLEX128:
+        memcpy(d, at, sizeof d);
+        return PyComplex_FromDoubles(d[0], d[1]);
+    case GOMEM_POINTER:
+        return load_pointer(ref, type, at);
+    default:
+        PyErr_Format(PyExc_SystemError, "kind %d has no value", (int)kind);
+        return NULL;
+    }
+}
+
+/* --- Storing --- */
+
+/* A value as it will be in memory. Converting runs Python code, which may free the object or close the
+ * heap: the address is looked at only afterwards. */
+struct value {
+    unsigned char bytes[16];
+    size_t size;
+};
+
+static void value_set(struct value *v, const void *bytes, size_t size)
+{
+    memcpy(v->bytes, bytes, size);
+    v->size = size;
+}
+
+static int wrong_type(const char *what, struct py_type *type, PyObject *value)
+{
+    PyErr_Format(PyExc_TypeError, "%s is a %s and cannot be set to a %.200s", what,
+                 gomem_type_name(type->t), Py_TYPE(value)->tp_name);
+    return -1;
+}
+
+static int convert_int(struct value *out, struct py_type *type, PyObject *value, const char *what,
+                       bool is_signed, unsigned bits)
+{
+    PyObject *index = PyNumber_Index(value);
+    if (index == NULL) {
+        if (!PyErr_ExceptionMatches(PyExc_TypeError))
+            return -1;
+        PyErr_Clear();
+        return wrong_type(what, type, value);
+    }
+    bool fits;
+    uint64_t raw;
+    if (is_signed) {
+        int overflow;
+        int64_t v = PyLong_AsLongLongAndOverflow(index, &overflow);
+        fits = overflow == 0 && v >> (bits - 1) == (v < 0 ? -1 : 0);
+        raw = (uint64_t)v;
+    } else {
+        raw = PyLong_AsUnsignedLongLong(index);
+        fits = !(raw == (uint64_t)-1 && PyErr_Occurred()) && (bits == 64 || raw >> bits == 0);
+        PyErr_Clear();
+    }
+    Py_DECREF(index);
+    if (!fits) {
+        PyErr_Format(PyExc_ValueError, "%s is a %s, which cannot hold %R", what,
+                     gomem_type_name(type->t), value);
+        return -1;
+    }
+    value_set(out, &raw, bits / 8);
+    return 0;
+}
+
+static int convert_pointer(struct value *out, struct py_ref *ref, struct py_type *type,
+                           PyObject *value, const char *what)
+{
+    struct py_heap *h = ref->heap;
+    uint64_t address = 0;
+    PyObject *elem = type_elem(type);
+    if (elem == NULL)
+        return -1;
+    if (value != Py_None) {
+        if (!PyObject_TypeCheck(value, h->state->ref_type))
+            return wrong_type(what, type, value);
+        struct py_ref *target = (struct py_ref *)value;
+        if (target->heap != h) {
+            raise_pointer(h->state, "%s cannot point into another heap", what);
+            return -1;
+        }
+        if (target->owner != NULL) {
+            PyErr_Format(PyExc_TypeError, "%s cannot point to a part of an object", what);
+            return -1;
+        }
+        if (elem != Py_None && (PyObject *)target->type != elem) {
+            PyErr_Format(PyExc_TypeError, "%s is a %s and cannot point to a %s", what,
+                         gomem_type_name(type->t),
+                         target->type == NULL ? "object without a type"
+                                              : gomem_type_name(target->type->t));
+            return -1;
+        }
+        address = ref_address(target);
+        if (address == 0)
+            return -1;
+    }
+    value_set(out, &address, sizeof address);
+    return 0;
+}
+
+static int convert_float(struct value *out, struct py_type *type, PyObject *value,
+                         const char *what, enum gomem_kind kind)
+{
+    double d = PyFloat_AsDouble(value);
+    if (d == -1 && PyErr_Occurred()) {
+        if (!PyErr_ExceptionMatches(PyExc_TypeError))
+            return -1;
+        PyErr_Clear();
+        return wrong_type(what, type, value);
+    }
+    float f = (float)d;
+    if (kind == GOMEM_FLOAT64)
+        value_set(out, &d, sizeof d);
+    else
+        value_set(out, &f, sizeof f);
+    return 0;
+}
+
+static int convert_complex(struct value *out, struct py_type *type, PyObject *value,
+                           const char *what, enum gomem_kind kind)
+{
+    Py_complex z = PyComplex_AsCComplex(value);
+    if (z.real == -1 && PyErr_Occurred()) {
+        if (!PyErr_ExceptionMatches(PyExc_TypeError))
+            return -1;
+        PyErr_Clear();
+        return wrong_type(what, type, value);
+    }
+    double d[2] = {z.real, z.imag};
+    float f[2] = {(float)z.real, (float)z.imag};
+    if (kind == GOMEM_COMPLEX128)
+        value_set(out, d, sizeof d);
+    else
+        value_set(out, f, sizeof f);
+    return 0;
+}
+
+static int convert(struct value *out, struct py_ref *ref, struct py_type *type, PyObject *value,
+                   const char *what)
+{
+    enum gomem_kind kind = gomem_type_kind(type->t);
+    bool is_signed;
+    unsigned bits;
+    if (int_range(kind, &is_signed, &bits))
+        return convert_int(out, type, value, what, is_signed, bits);
+    switch (kind) {
+    case GOMEM_BOOL:
+        if (!PyBool_Check(value))
+            return wrong_type(what, type, value);
+        value_set(out, value == Py_True ? "\1" : "\0", 1);
+        return 0;
+    case GOMEM_FLOAT32:
+    case GOMEM_FLOAT64:
+        return convert_float(out, type, value, what, kind);
+    case GOMEM_COMPLEX64:
+    case GOMEM_COMPLEX128:
+        return convert_complex(out, type, value, what, kind);
+    case GOMEM_POINTER:
+        return convert_pointer(out, ref, type, value, what);
+    default:
+        PyErr_Format(PyExc_SystemError, "kind %d has no value", (int)kind);
+        return -1;
+    }
+}
+
+int value_store(struct py_ref *ref, struct py_type *type, uint64_t offset, PyObject *value,
+                const char *what)
+{
+    struct value v;
+    if (convert(&v, ref, type, value, what) < 0)
+        return -1;
+    uint64_t address = ref_address(ref);
+    if (address == 0)
+        return -1;
+    memcpy((void *)(uintptr_t)(address + offset), v.bytes, v.size);
+    return 0;
+}

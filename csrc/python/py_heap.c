@@ -1,0 +1,887 @@
+/* The type Heap: a runtime, its Refs and root tables.
+ *
+ * Python's gomem.Heap derives from it and adds what is better said in Python.
+ *
+ * Concurrency: see py_core.h. Between the check that the heap is open and the use of its memory the
+ * GIL (or the critical section) is kept, and closing sets `closing` under it first.
+ * Go: runtime, runtime/debug.
+ */
+#include "python/py_core.h"
+
+#include <structmember.h>
+#include <time.h>
+
+/* --- Helpers --- */
+
+bool heap_usable(struct py_heap *h)
+{
+    if (h->rt != NULL && !h->closing)
+        return true;
+    if (h->rt == NULL)
+        PyErr_SetString(PyExc_RuntimeError, "Heap.__init__ was not called");
+    else
+        raise_closed(h->state);
+    return false;
+}
+
+struct gomem_proc *heap_proc(struct py_heap *h)
+{
+    if (!heap_usable(h))
+        return NULL;
+    struct gomem_proc *p = gomem_proc_try_acquire(h->rt);
+    if (p == NULL) {
+        Py_BEGIN_ALLOW_THREADS
+        p = gomem_proc_acquire(h->rt);
+        Py_END_ALLOW_THREADS
+        if (p != NULL && h->closing) {
+            /* Closed while we waited: the closing thread waits for this P now. */
+            gomem_proc_release(p);
+            p = NULL;
+        }
+        if (p == NULL)
+            raise_closed(h->state);
+    }
+    return p;
+}
+
+bool parse_size(PyObject *arg, uint64_t *size)
+{
+    int overflow;
+    if (!PyLong_Check(arg)) {
+        PyObject *index = PyNumber_Index(arg);
+        if (index == NULL) {
+            PyErr_Format(PyExc_TypeError, "a size in bytes must be an integer, not %.200s",
+                         Py_TYPE(arg)->tp_name);
+            return false;
+        }
+        bool ok = parse_size(index, size);
+        Py_DECREF(index);
+        return ok;
+    }
+    long long value = PyLong_AsLongLongAndOverflow(arg, &overflow);
+    if (overflow < 0 || (overflow == 0 && value < 0)) {
+        PyErr_Format(PyExc_ValueError, "a size in bytes must not be negative: %R", arg);
+        return false;
+    }
+    *size = overflow > 0 ? UINT64_MAX : (uint64_t)value;
+    return true;
+}
+
+PyObject *raise_no_memory(struct py_heap *h, uint64_t size)
+{
+    if (gomem_runtime_is_closed(h->rt))
+        return raise_closed(h->state);
+    PyErr_Format(PyExc_MemoryError, "cannot allocate %llu bytes", (unsigned long long)size);
+    return NULL;
+}
+
+/* --- Making and closing --- */
+
+static PyObject *heap_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    (void)args;
+    (void)kwargs;
+    struct py_heap *h = (struct py_heap *)type->tp_alloc(type, 0);
+    if (h == NULL)
+        return NULL;
+    h->state = state_of_type(type);
+    h->types = PySet_New(NULL);
+    if (h->state == NULL || h->types == NULL) {
+        Py_DECREF(h);
+        return NULL;
+    }
+    return (PyObject *)h;
+}
+
+/* None means no limit. */
+static int parse_limit(PyObject *arg, uint64_t *out)
+{
+    *out = UINT64_MAX;
+    return arg == NULL || arg == Py_None || parse_size(arg, out);
+}
+
+static int heap_init(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"procs",        "gogc",         "memory_limit", "max_memory",
+                            "size_classes", "madvdontneed", "huge_pages",   NULL};
+    struct py_heap *h = (struct py_heap *)self;
+    struct gomem_options o = gomem_options_default();
+    PyObject *limit = NULL, *max = NULL, *classes = Py_None;
+    int procs = 1, gogc = 100, dontneed = 1, huge = GOMEM_HUGE_PAGES_DEFAULT;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$iiOOOpi:Heap", names, &procs, &gogc, &limit,
+                                     &max, &classes, &dontneed, &huge))
+        return -1;
+    if (h->rt != NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "Heap.__init__ was called before");
+        return -1;
+    }
+    if (!parse_limit(limit, &o.memory_limit) || !parse_limit(max, &o.max_memory))
+        return -1;
+    if (classes != Py_None) {
+        if (!PyObject_TypeCheck(classes, h->state->size_classes_type)) {
+            PyErr_Format(PyExc_TypeError, "size_classes must be a SizeClasses or None, not %.200s",
+                         Py_TYPE(classes)->tp_name);
+            return -1;
+        }
+        o.size_classes = ((struct py_size_classes *)classes)->t;
+    }
+    o.procs = procs < 0 ? 0 : (uint32_t)procs;
+    o.gogc = gogc;
+    o.madvdontneed = dontneed != 0;
+    o.huge_pages = (enum gomem_huge_pages)huge;
+    struct gomem_error err;
+    enum gomem_status status;
+    struct gomem_runtime *rt;
+    Py_BEGIN_ALLOW_THREADS
+    status = gomem_runtime_new(&o, &rt, &err);
+    Py_END_ALLOW_THREADS
+    if (status != GOMEM_OK) {
+        raise_error(h->state, &err);
+        return -1;
+    }
+    h->rt = rt;
+    return 0;
+}
+
+static int heap_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    struct py_heap *h = (struct py_heap *)self;
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(h->types);
+    Py_VISIT(h->dict);
+    return 0;
+}
+
+static int heap_clear(PyObject *self)
+{
+    struct py_heap *h = (struct py_heap *)self;
+    Py_CLEAR(h->dict);
+    return 0;
+}
+
+static void heap_dealloc(PyObject *self)
+{
+    struct py_heap *h = (struct py_heap *)self;
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    if (h->weakrefs != NULL)
+        PyObject_ClearWeakRefs(self);
+    heap_clear(self);
+    if (h->rt != NULL) {
+        Py_BEGIN_ALLOW_THREADS
+        gomem_runtime_delete(h->rt);
+        Py_END_ALLOW_THREADS
+    }
+    Py_CLEAR(h->types);
+    PyMem_Free(h->refs);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyObject *heap_close(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    struct py_heap *h = (struct py_heap *)self;
+    if (h->rt == NULL || h->closing)
+        Py_RETURN_NONE;
+    Py_ssize_t exports;
+    HEAP_LOCK(self)
+    exports = h->exports;
+    h->closing = exports == 0;
+    HEAP_UNLOCK(self)
+    if (exports != 0) {
+        PyErr_Format(PyExc_BufferError,
+                     "cannot close the heap: %zd views of its objects are still in use", exports);
+        return NULL;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    gomem_runtime_close(h->rt);
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
+static PyObject *heap_enter(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    if (!heap_usable((struct py_heap *)self))
+        return NULL;
+    return Py_NewRef(self);
+}
+
+static PyObject *heap_exit(PyObject *self, PyObject *args)
+{
+    (void)args;
+    return heap_close(self, NULL);
+}
+
+/* --- Objects --- */
+
+/* Parses (size, *, noscan=True). */
+static bool parse_alloc(PyObject *const *args, Py_ssize_t nargs, PyObject *names, uint64_t *size,
+                        int *noscan)
+{
+    *noscan = 1;
+    if (nargs != 1) {
+        PyErr_Format(PyExc_TypeError, "alloc() takes a size and the keyword noscan (%zd given)",
+                     nargs);
+        return false;
+    }
+    for (Py_ssize_t i = 0; names != NULL && i < PyTuple_GET_SIZE(names); i++) {
+        PyObject *name = PyTuple_GET_ITEM(names, i);
+        if (PyUnicode_CompareWithASCIIString(name, "noscan") != 0) {
+            PyErr_Format(PyExc_TypeError, "alloc() got an unexpected keyword argument %R", name);
+            return false;
+        }
+        *noscan = PyObject_IsTrue(args[nargs + i]);
+        if (*noscan < 0)
+            return false;
+    }
+    return parse_size(args[0], size);
+}
+
+/* The Ref of a new object, which is freed again if there can be none. */
+static PyObject *handle_of(struct py_heap *h, void *object, uint64_t size, struct py_type *type)
+{
+    if (object == NULL)
+        return raise_no_memory(h, size);
+    uint64_t address = (uint64_t)(uintptr_t)object;
+    PyObject *ref = size == 0 ? ref_for(h, address, 0, type) : ref_new(h, address, size, type);
+    if (ref == NULL && size != 0) {
+        PyObject *kind, *value, *traceback;
+        PyErr_Fetch(&kind, &value, &traceback);
+        struct gomem_proc *p = heap_proc(h);
+        if (p != NULL) {
+            if (!heap_free_with(h, p, address))
+                PyErr_Clear();
+            gomem_proc_release(p);
+        }
+        PyErr_Restore(kind, value, traceback);
+    }
+    return ref;
+}
+
+static PyObject *heap_alloc(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                            PyObject *names)
+{
+    struct py_heap *h = (struct py_heap *)self;
+    uint64_t size;
+    int noscan;
+    if (!parse_alloc(args, nargs, names, &size, &noscan))
+        return NULL;
+    struct gomem_proc *p = heap_proc(h);
+    if (p == NULL)
+        return NULL;
+    void *object = noscan ? gomem_alloc(p, size) : gomem_alloc_scan(p, size);
+    gomem_proc_release(p);
+    return handle_of(h, object, size, NULL);
+}
+
+/* Keeps the type alive as long as the heap. */
+static int heap_keep_type(struct py_heap *h, PyObject *type)
+{
+    if (h->last_type == type)
+        return 0;
+    if (PySet_Add(h->types, type) < 0)
+        return -1;
+    h->last_type = type;
+    return 0;
+}
+
+static PyObject *heap_new_object(PyObject *self, PyObject *arg)
+{
+    struct py_heap *h = (struct py_heap *)self;
+    if (!PyObject_TypeCheck(arg, h->state->type_type)) {
+        PyErr_Format(PyExc_TypeError, "new() takes a gomem.Type, not %.200s", Py_TYPE(arg)->tp_name);
+        return NULL;
+    }
+    struct py_type *type = (struct py_type *)arg;
+    if (!heap_usable(h) || heap_keep_type(h, arg) < 0)
+        return NULL;
+    struct gomem_proc *p = heap_proc(h);
+    if (p == NULL)
+        return NULL;
+    void *object = gomem_alloc_typed(p, type->t, 1);
+    gomem_proc_release(p);
+    return handle_of(h, object, gomem_type_size(type->t), type);
+}
+
+bool heap_free_with(struct py_heap *h, struct gomem_proc *p, uint64_t address)
+{
+    if (gomem_free(p, (void *)(uintptr_t)address) == GOMEM_OK)
+        return true;
+    struct gomem_lookup l;
+    gomem_proc_lookup(p, address, &l);
+    static const char *const places[] = {
+        [GOMEM_PLACE_OUTSIDE] = "it is not in this heap",
+        [GOMEM_PLACE_FREE_PAGE] = "its page is free",
+        [GOMEM_PLACE_OBJECT] = "it points into an object that begins at",
+        [GOMEM_PLACE_FREE_SLOT] = "the object there is free already",
+        [GOMEM_PLACE_SPAN_TAIL] = "it lies behind the last object of its span",
+        [GOMEM_PLACE_STACK] = "it is stack memory",
+        [GOMEM_PLACE_ZEROBASE] = "objects of size 0 are never freed",
+    };
+    if (l.place == GOMEM_PLACE_OBJECT)
+        raise_pointer(h->state, "cannot free %p: %s %p", (void *)(uintptr_t)address,
+                      places[l.place], (void *)(uintptr_t)l.object);
+    else
+        raise_pointer(h->state, "cannot free %p: %s", (void *)(uintptr_t)address,
+                      places[l.place]);
+    return false;
+}
+
+static bool free_ref_with(struct py_heap *h, struct gomem_proc *p, struct py_ref *ref)
+{
+    if (ref->heap != h) {
+        raise_pointer(h->state, "the Ref belongs to another heap");
+        return false;
+    }
+    if (ref->owner != NULL) {
+        raise_pointer(h->state, "the Ref names a part of an object, not an object");
+        return false;
+    }
+    uint64_t address = ref_address(ref);
+    if (address == 0)
+        return false;
+    if (ref->exports != 0) {
+        PyErr_Format(PyExc_BufferError, "cannot free the object: %zd views of it are in use",
+                     ref->exports);
+        return false;
+    }
+    if (ref->size == 0)
+        return true; /* all objects of size 0 are one, which stays */
+    if (!heap_free_with(h, p, address))
+        return false;
+    refs_remove(h, ref);
+    ref->address = 0;
+    roots_forget(h, address);
+    return true;
+}
+
+bool heap_free_ref(struct py_heap *h, struct py_ref *ref)
+{
+    struct gomem_proc *p = heap_proc(h);
+    if (p == NULL)
+        return false;
+    bool freed = free_ref_with(h, p, ref);
+    gomem_proc_release(p);
+    return freed;
+}
+
+static bool free_address(struct py_heap *h, PyObject *arg)
+{
+    uint64_t address = PyLong_AsUnsignedLongLong(arg);
+    if (address == (uint64_t)-1 && PyErr_Occurred()) {
+        PyErr_Clear();
+        raise_pointer(h->state, "cannot free %R: it is no address", arg);
+        return false;
+    }
+    struct gomem_proc *p = heap_settled(h) ? heap_proc(h) : NULL;
+    if (p == NULL)
+        return false;
+    /* Waiting for the P may have let a batch begin. */
+    if (h->batches != 0) {
+        gomem_proc_release(p);
+        return free_address(h, arg);
+    }
+    struct py_ref *ref = refs_find(h, address);
+    bool freed = ref != NULL ? free_ref_with(h, p, ref) : heap_free_with(h, p, address);
+    if (freed && ref == NULL)
+        roots_forget(h, address);
+    gomem_proc_release(p);
+    return freed;
+}
+
+static PyObject *heap_free(PyObject *self, PyObject *arg)
+{
+    struct py_heap *h = (struct py_heap *)self;
+    bool freed;
+    if (!PyLong_Check(arg) && !PyObject_TypeCheck(arg, h->state->ref_type)) {
+        PyErr_Format(PyExc_TypeError, "free() takes a Ref or an address, not %.200s",
+                     Py_TYPE(arg)->tp_name);
+        return NULL;
+    }
+    HEAP_LOCK(self)
+    freed = PyLong_Check(arg) ? free_address(h, arg) : heap_free_ref(h, (struct py_ref *)arg);
+    HEAP_UNLOCK(self)
+    if (!freed)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* --- Batches --- */
+
+static void nap(void)
+{
+    const struct timespec pause = {.tv_nsec = 50000};
+    Py_BEGIN_ALLOW_THREADS
+    nanosleep(&pause, NULL);
+    Py_END_ALLOW_THREADS
+}
+
+bool heap_settled(struct py_heap *h)
+{
+    while (h->batches != 0)
+        nap();
+    return heap_usable(h);
+}
+
+bool heap_begin_batch(struct py_heap *h, bool exclusive)
+{
+    while (h->batch_exclusive || (exclusive && h->batches != 0))
+        nap();
+    if (!heap_usable(h))
+        return false;
+    h->batches++;
+    h->batch_exclusive = exclusive;
+    return true;
+}
+
+void heap_end_batch(struct py_heap *h)
+{
+    h->batches--;
+    h->batch_exclusive = false;
+}
+
+static PyObject *heap_alloc_many(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"sizes", "count", "noscan", NULL};
+    PyObject *sizes, *count = Py_None;
+    int noscan = 1;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$Op:alloc_many", names, &sizes, &count,
+                                     &noscan))
+        return NULL;
+    return roots_alloc_many((struct py_heap *)self, sizes, count, noscan != 0);
+}
+
+static PyObject *heap_free_many(PyObject *self, PyObject *arg)
+{
+    return roots_free_many((struct py_heap *)self, arg);
+}
+
+/* --- Lookups --- */
+
+bool heap_look(struct py_heap *h, uint64_t address, struct gomem_lookup *l)
+{
+    struct gomem_proc *p = heap_settled(h) ? heap_proc(h) : NULL;
+    if (p == NULL)
+        return false;
+    gomem_proc_lookup(p, address, l);
+    gomem_proc_release(p);
+    /* Waiting for the P may have let a batch begin, which may free what we found. */
+    return h->batches == 0 || heap_look(h, address, l);
+}
+
+static PyObject *heap_lookup_tuple(PyObject *self, PyObject *arg)
+{
+    struct py_heap *h = (struct py_heap *)self;
+    uint64_t address = PyLong_AsUnsignedLongLong(arg);
+    if (address == (uint64_t)-1 && PyErr_Occurred())
+        return NULL;
+    struct gomem_lookup l;
+    if (!heap_look(h, address, &l))
+        return NULL;
+    return Py_BuildValue("iKKKIiiIKK", (int)l.place, l.arena, l.span, l.span_pages, l.size_class,
+                         (int)l.noscan, (int)l.tiny, l.index, l.object, l.size);
+}
+
+static PyObject *heap_ref_at(PyObject *self, PyObject *arg)
+{
+    struct py_heap *h = (struct py_heap *)self;
+    uint64_t address = PyLong_AsUnsignedLongLong(arg);
+    if (address == (uint64_t)-1 && PyErr_Occurred())
+        return NULL;
+    struct gomem_lookup l;
+    if (!heap_look(h, address, &l))
+        return NULL;
+    if (l.place == GOMEM_PLACE_ZEROBASE)
+        return ref_for(h, address, 0, NULL);
+    if (l.place != GOMEM_PLACE_OBJECT)
+        return raise_pointer(h->state, "there is no object at %p", (void *)(uintptr_t)address);
+    return ref_for(h, l.object, l.size, NULL);
+}
+
+/* --- Inspection: raw bytes, which Python turns into tables --- */
+
+static PyObject *heap_memstats(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    struct py_heap *h = (struct py_heap *)self;
+    if (!heap_usable(h))
+        return NULL;
+    struct gomem_memstats m;
+    enum gomem_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = gomem_read_memstats(h->rt, &m);
+    Py_END_ALLOW_THREADS
+    if (status != GOMEM_OK)
+        return raise_closed(h->state);
+    PyObject *by_size = PyList_New(GOMEM_BY_SIZE);
+    for (Py_ssize_t i = 0; by_size != NULL && i < GOMEM_BY_SIZE; i++) {
+        PyObject *row = Py_BuildValue("IKK", m.by_size[i].size, m.by_size[i].mallocs,
+                                      m.by_size[i].frees);
+        if (row == NULL)
+            Py_CLEAR(by_size);
+        else
+            PyList_SET_ITEM(by_size, i, row);
+    }
+    if (by_size == NULL)
+        return NULL;
+#define FIELD(name) #name, (unsigned long long)m.name
+    return Py_BuildValue(
+        "{sKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsN}", FIELD(alloc),
+        FIELD(total_alloc), FIELD(sys), FIELD(lookups), FIELD(mallocs), FIELD(frees),
+        FIELD(heap_alloc), FIELD(heap_sys), FIELD(heap_idle), FIELD(heap_inuse),
+        FIELD(heap_released), FIELD(heap_objects), FIELD(stack_inuse), FIELD(stack_sys),
+        FIELD(mspan_inuse), FIELD(mspan_sys), FIELD(mcache_inuse), FIELD(mcache_sys),
+        FIELD(buck_hash_sys), FIELD(gc_sys), FIELD(other_sys), FIELD(next_gc), FIELD(tiny_allocs),
+        FIELD(mapped_ready), FIELD(peak_mapped_ready), FIELD(large_allocs), FIELD(large_frees),
+        FIELD(scavenged_background), FIELD(scavenged_eager), FIELD(scavenged_forced), "by_size",
+        by_size);
+#undef FIELD
+}
+
+/* Calls list until its answer fits; bytes of an array of structs. */
+static PyObject *list_bytes(struct py_heap *h,
+                            size_t (*list)(struct gomem_runtime *, void *, size_t), size_t item)
+{
+    if (!heap_usable(h))
+        return NULL;
+    size_t capacity = 256;
+    for (;;) {
+        void *buffer = PyMem_RawMalloc(capacity * item);
+        if (buffer == NULL)
+            return PyErr_NoMemory();
+        size_t n;
+        Py_BEGIN_ALLOW_THREADS
+        n = list(h->rt, buffer, capacity);
+        Py_END_ALLOW_THREADS
+        PyObject *bytes = NULL;
+        if (n <= capacity)
+            bytes = PyBytes_FromStringAndSize(buffer, (Py_ssize_t)(n * item));
+        PyMem_RawFree(buffer);
+        if (n <= capacity)
+            return bytes;
+        capacity = n + n / 8;
+    }
+}
+
+static size_t list_spans(struct gomem_runtime *rt, void *out, size_t capacity)
+{
+    return gomem_spans(rt, out, capacity);
+}
+
+static size_t list_arenas(struct gomem_runtime *rt, void *out, size_t capacity)
+{
+    return gomem_arenas(rt, out, capacity);
+}
+
+static PyObject *heap_spans(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return list_bytes((struct py_heap *)self, list_spans, sizeof(struct gomem_span));
+}
+
+static PyObject *heap_arenas(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return list_bytes((struct py_heap *)self, list_arenas, sizeof(struct gomem_arena));
+}
+
+static PyObject *heap_free_runs(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    struct py_heap *h = (struct py_heap *)self;
+    if (!heap_usable(h))
+        return NULL;
+    struct gomem_free_runs r;
+    enum gomem_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = gomem_free_runs(h->rt, &r);
+    Py_END_ALLOW_THREADS
+    if (status != GOMEM_OK)
+        return raise_closed(h->state);
+    PyObject *by_log2 = PyList_New(Py_ARRAY_LENGTH(r.by_log2));
+    for (size_t i = 0; by_log2 != NULL && i < Py_ARRAY_LENGTH(r.by_log2); i++) {
+        PyObject *n = PyLong_FromUnsignedLongLong(r.by_log2[i]);
+        if (n == NULL)
+            Py_CLEAR(by_log2);
+        else
+            PyList_SET_ITEM(by_log2, (Py_ssize_t)i, n);
+    }
+    if (by_log2 == NULL)
+        return NULL;
+    return Py_BuildValue("KKKKN", r.pages, r.runs, r.largest_run, r.cached_pages, by_log2);
+}
+
+static PyObject *heap_page_states(PyObject *self, PyObject *args)
+{
+    struct py_heap *h = (struct py_heap *)self;
+    unsigned long long base, npages;
+    if (!PyArg_ParseTuple(args, "KK:_page_states", &base, &npages) || !heap_usable(h))
+        return NULL;
+    if (npages > (unsigned long long)1 << 32) {
+        PyErr_Format(PyExc_ValueError, "too many pages: %llu", npages);
+        return NULL;
+    }
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)npages);
+    if (bytes == NULL)
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    gomem_page_states(h->rt, base, npages, (uint8_t *)PyBytes_AS_STRING(bytes));
+    Py_END_ALLOW_THREADS
+    return bytes;
+}
+
+static PyObject *heap_resident(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    struct py_heap *h = (struct py_heap *)self;
+    if (!heap_usable(h))
+        return NULL;
+    uint64_t bytes;
+    Py_BEGIN_ALLOW_THREADS
+    bytes = gomem_resident(h->rt);
+    Py_END_ALLOW_THREADS
+    return PyLong_FromUnsignedLongLong(bytes);
+}
+
+static PyObject *heap_verify(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    struct py_heap *h = (struct py_heap *)self;
+    if (!heap_usable(h))
+        return NULL;
+    struct gomem_error err;
+    enum gomem_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = gomem_verify(h->rt, &err);
+    Py_END_ALLOW_THREADS
+    if (status != GOMEM_OK)
+        return raise_error(h->state, &err);
+    Py_RETURN_NONE;
+}
+
+static PyObject *heap_held(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    struct py_heap *h = (struct py_heap *)self;
+    PyObject *bytes = NULL;
+    HEAP_LOCK(self)
+    if (heap_usable(h))
+        bytes = roots_held(h);
+    HEAP_UNLOCK(self)
+    return bytes;
+}
+
+/* --- Control --- */
+
+static PyObject *heap_release_os_memory(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    struct py_heap *h = (struct py_heap *)self;
+    if (!heap_usable(h))
+        return NULL;
+    uint64_t bytes;
+    Py_BEGIN_ALLOW_THREADS
+    bytes = gomem_release_os_memory(h->rt);
+    Py_END_ALLOW_THREADS
+    return PyLong_FromUnsignedLongLong(bytes);
+}
+
+static PyObject *heap_flush(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    struct py_heap *h = (struct py_heap *)self;
+    if (!heap_usable(h))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    gomem_flush(h->rt);
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
+static PyObject *limit_object(uint64_t limit)
+{
+    if (limit == UINT64_MAX)
+        Py_RETURN_NONE;
+    return PyLong_FromUnsignedLongLong(limit);
+}
+
+static PyObject *heap_set_memory_limit(PyObject *self, PyObject *arg)
+{
+    struct py_heap *h = (struct py_heap *)self;
+    uint64_t limit;
+    if (!parse_limit(arg, &limit) || !heap_usable(h))
+        return NULL;
+    uint64_t old;
+    Py_BEGIN_ALLOW_THREADS
+    old = gomem_set_memory_limit(h->rt, limit);
+    Py_END_ALLOW_THREADS
+    return limit_object(old);
+}
+
+static PyObject *heap_set_gogc(PyObject *self, PyObject *arg)
+{
+    struct py_heap *h = (struct py_heap *)self;
+    long percent = PyLong_AsLong(arg);
+    if ((percent == -1 && PyErr_Occurred()) || !heap_usable(h))
+        return NULL;
+    if (percent > INT32_MAX)
+        percent = INT32_MAX;
+    return PyLong_FromLong(gomem_set_gogc(h->rt, percent < 0 ? -1 : (int32_t)percent));
+}
+
+static PyObject *heap_fail_os_calls(PyObject *self, PyObject *args)
+{
+    struct py_heap *h = (struct py_heap *)self;
+    unsigned long long first, count;
+    if (!PyArg_ParseTuple(args, "KK:_fail_os_calls", &first, &count) || !heap_usable(h))
+        return NULL;
+    uint64_t calls;
+    Py_BEGIN_ALLOW_THREADS
+    calls = gomem_fail_os_calls(h->rt, first, count);
+    Py_END_ALLOW_THREADS
+    return PyLong_FromUnsignedLongLong(calls);
+}
+
+static PyObject *heap_fork(PyObject *self, PyObject *arg)
+{
+    struct py_heap *h = (struct py_heap *)self;
+    long stage = PyLong_AsLong(arg);
+    if (stage == -1 && PyErr_Occurred())
+        return NULL;
+    if (h->rt == NULL)
+        Py_RETURN_NONE;
+    if (stage == 0)
+        gomem_runtime_fork_prepare(h->rt);
+    else if (stage == 1)
+        gomem_runtime_fork_parent(h->rt);
+    else
+        gomem_runtime_fork_child(h->rt);
+    Py_RETURN_NONE;
+}
+
+/* --- Attributes --- */
+
+static PyObject *get_closed(PyObject *self, void *unused)
+{
+    (void)unused;
+    struct py_heap *h = (struct py_heap *)self;
+    return PyBool_FromLong(h->rt == NULL || h->closing);
+}
+
+static PyObject *get_procs(PyObject *self, void *unused)
+{
+    (void)unused;
+    struct py_heap *h = (struct py_heap *)self;
+    return PyLong_FromUnsignedLong(h->rt == NULL ? 0 : gomem_runtime_procs(h->rt));
+}
+
+static PyObject *get_memory_limit(PyObject *self, void *unused)
+{
+    (void)unused;
+    struct py_heap *h = (struct py_heap *)self;
+    return heap_usable(h) ? limit_object(gomem_memory_limit(h->rt)) : NULL;
+}
+
+static PyObject *get_gogc(PyObject *self, void *unused)
+{
+    (void)unused;
+    struct py_heap *h = (struct py_heap *)self;
+    return heap_usable(h) ? PyLong_FromLong(gomem_gogc(h->rt)) : NULL;
+}
+
+static PyGetSetDef heap_getset[] = {
+    {"closed", get_closed, NULL, "True once close() was called.", NULL},
+    {"procs", get_procs, NULL, "Number of Ps (GOMAXPROCS).", NULL},
+    {"_memory_limit", get_memory_limit, NULL, NULL, NULL},
+    {"_gogc", get_gogc, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+#define KEYWORDS(f) ((PyCFunction)(void (*)(void))(f))
+
+static PyMethodDef heap_methods[] = {
+    {"alloc", KEYWORDS(heap_alloc), METH_FASTCALL | METH_KEYWORDS,
+     "alloc($self, size, /, *, noscan=True)\n--\n\n"
+     "Allocates a zeroed object of size bytes and returns its Ref (Go: mallocgc).\n\n"
+     "noscan says that it will hold no pointers; otherwise every word of it can. Objects below 16\n"
+     "bytes without pointers share a block of 16, and all objects of size 0 are one. Raises\n"
+     "ValueError for a negative size, MemoryError if max_memory or the system refuses."},
+    {"new", heap_new_object, METH_O,
+     "new($self, type, /)\n--\n\n"
+     "Allocates a zeroed object of a gomem.Type and returns its Ref (Go: new)."},
+    {"free", heap_free, METH_O,
+     "free($self, object, /)\n--\n\n"
+     "Frees an object at once, given its Ref or its address (Go: runtime.freegc).\n\n"
+     "Its Ref and its entry in a root table are invalid from then on. Raises InvalidPointerError\n"
+     "if there is no such object, BufferError while a view of it is in use."},
+    {"alloc_many", KEYWORDS(heap_alloc_many), METH_VARARGS | METH_KEYWORDS,
+     "alloc_many($self, sizes, *, count=None, noscan=True)\n--\n\n"
+     "Allocates one object for each size and returns a Roots table that holds them.\n\n"
+     "sizes: integers in bytes, as anything with a buffer of integers (a NumPy array) or a\n"
+     "sequence; or one integer together with count. Runs without the GIL. If memory runs out,\n"
+     "MemoryError is raised and nothing stays allocated."},
+    {"free_many", heap_free_many, METH_O,
+     "free_many($self, objects, /)\n--\n\n"
+     "Frees many objects: a Roots table, a sequence of Refs, or an array of addresses.\n\n"
+     "Runs without the GIL. Addresses are checked as free() does; at the first that is invalid\n"
+     "InvalidPointerError is raised, naming its index: those before it are freed."},
+    {"close", heap_close, METH_NOARGS,
+     "close($self, /)\n--\n\n"
+     "Gives all memory back to the system. Refs and tables become invalid; closing twice is\n"
+     "harmless. Waits for calls under way in other threads; raises BufferError while views are in\n"
+     "use."},
+    {"__enter__", heap_enter, METH_NOARGS, NULL},
+    {"__exit__", heap_exit, METH_VARARGS, NULL},
+    {"verify", heap_verify, METH_NOARGS,
+     "verify($self, /)\n--\n\n"
+     "Walks every structure of the heap; raises CorruptHeapError with what is wrong and where."},
+    {"release_os_memory", heap_release_os_memory, METH_NOARGS,
+     "release_os_memory($self, /)\n--\n\n"
+     "Empties the caches of all Ps and gives all free memory back to the system; returns how many\n"
+     "bytes that were (Go: debug.FreeOSMemory, without its collection)."},
+    {"flush", heap_flush, METH_NOARGS,
+     "flush($self, /)\n--\n\n"
+     "Empties the caches of all Ps, as Go does at the start of each collection."},
+    {"_lookup", heap_lookup_tuple, METH_O, NULL},
+    {"_ref_at", heap_ref_at, METH_O, NULL},
+    {"_memstats", heap_memstats, METH_NOARGS, NULL},
+    {"_spans", heap_spans, METH_NOARGS, NULL},
+    {"_arenas", heap_arenas, METH_NOARGS, NULL},
+    {"_free_runs", heap_free_runs, METH_NOARGS, NULL},
+    {"_page_states", heap_page_states, METH_VARARGS, NULL},
+    {"_held", heap_held, METH_NOARGS, NULL},
+    {"_resident", heap_resident, METH_NOARGS, NULL},
+    {"_set_memory_limit", heap_set_memory_limit, METH_O, NULL},
+    {"_set_gogc", heap_set_gogc, METH_O, NULL},
+    {"_fail_os_calls", heap_fail_os_calls, METH_VARARGS, NULL},
+    {"_fork", heap_fork, METH_O, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef heap_members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(struct py_heap, weakrefs), READONLY, NULL},
+    {"__dictoffset__", T_PYSSIZET, offsetof(struct py_heap, dict), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot heap_slots[] = {
+    {Py_tp_doc, "The heap in C; see gomem.Heap."},
+    {Py_tp_new, heap_new},
+    {Py_tp_init, heap_init},
+    {Py_tp_dealloc, heap_dealloc},
+    {Py_tp_traverse, heap_traverse},
+    {Py_tp_clear, heap_clear},
+    {Py_tp_methods, heap_methods},
+    {Py_tp_getset, heap_getset},
+    {Py_tp_members, heap_members},
+    {0, NULL},
+};
+
+PyType_Spec heap_spec = {
+    .name = "gomem._core.Heap",
+    .basicsize = sizeof(struct py_heap),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    .slots = heap_slots,
+};

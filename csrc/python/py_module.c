@@ -1,0 +1,163 @@
+/* The extension module gomem._core.
+ *
+ * Concurrency: multi-phase initialisation, all state per module: several interpreters can load it.
+ * On free-threaded builds from 3.14 on it runs without the GIL.
+ * Go: no counterpart.
+ */
+#include "python/py_core.h"
+
+static struct PyModuleDef module_def;
+
+struct state *state_of_type(PyTypeObject *type)
+{
+#if PY_VERSION_HEX >= 0x030b0000
+    PyObject *module = PyType_GetModuleByDef(type, &module_def);
+    return module == NULL ? NULL : PyModule_GetState(module);
+#else
+    for (PyTypeObject *t = type; t != NULL; t = t->tp_base)
+        if (PyType_HasFeature(t, Py_TPFLAGS_HEAPTYPE)) {
+            PyObject *module = ((PyHeapTypeObject *)t)->ht_module;
+            if (module != NULL && PyModule_GetDef(module) == &module_def)
+                return PyModule_GetState(module);
+        }
+    PyErr_SetString(PyExc_TypeError, "not a type of gomem._core");
+    return NULL;
+#endif
+}
+
+PyObject *call_python(const char *module, const char *function, PyObject *arg)
+{
+    PyObject *m = PyImport_ImportModule(module);
+    if (m == NULL)
+        return NULL;
+    PyObject *result = PyObject_CallMethod(m, function, "O", arg);
+    Py_DECREF(m);
+    return result;
+}
+
+static PyObject *build_info(PyObject *module, PyObject *unused)
+{
+    (void)module;
+    (void)unused;
+    return Py_BuildValue("si", gomem_build_profile(), gomem_build_check_level());
+}
+
+static PyObject *rules_of(struct gomem_size_class_rules r)
+{
+    return Py_BuildValue("IIIIIdOII", r.page_size, r.max_small_size, r.min_align, r.align16_from,
+                         r.align_max, r.max_waste, r.stretch ? Py_True : Py_False, r.batch_bytes,
+                         r.batch_max);
+}
+
+static PyObject *rules(PyObject *module, PyObject *arg)
+{
+    (void)module;
+    const char *name = PyUnicode_AsUTF8(arg);
+    if (name == NULL)
+        return NULL;
+    if (strcmp(name, "go") == 0)
+        return rules_of(gomem_size_class_rules_go());
+    if (strcmp(name, "tcmalloc") == 0)
+        return rules_of(gomem_size_class_rules_tcmalloc());
+    PyErr_Format(PyExc_ValueError, "there are rules named 'go' and 'tcmalloc', not %R", arg);
+    return NULL;
+}
+
+static PyMethodDef module_methods[] = {
+    {"build_info", build_info, METH_NOARGS, NULL},
+    {"size_class_rules", rules, METH_O, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyTypeObject *add_type(PyObject *module, PyType_Spec *spec, const char *name)
+{
+    PyTypeObject *type = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
+    if (type != NULL && PyModule_AddObjectRef(module, name, (PyObject *)type) < 0)
+        Py_CLEAR(type);
+    return type;
+}
+
+static int module_exec(PyObject *module)
+{
+    struct state *st = PyModule_GetState(module);
+    if (errors_init(module, st) < 0)
+        return -1;
+    struct {
+        PyTypeObject **slot;
+        PyType_Spec *spec;
+        const char *name;
+    } types[] = {
+        {&st->heap_type, &heap_spec, "Heap"},
+        {&st->ref_type, &ref_spec, "Ref"},
+        {&st->roots_type, &roots_spec, "Roots"},
+        {&st->type_type, &type_spec, "Type"},
+        {&st->size_classes_type, &size_classes_spec, "SizeClasses"},
+    };
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(types); i++) {
+        *types[i].slot = add_type(module, types[i].spec, types[i].name);
+        if (*types[i].slot == NULL)
+            return -1;
+    }
+    return types_init(module, st);
+}
+
+static int module_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    struct state *st = PyModule_GetState(module);
+    Py_VISIT(st->heap_type);
+    Py_VISIT(st->ref_type);
+    Py_VISIT(st->roots_type);
+    Py_VISIT(st->type_type);
+    Py_VISIT(st->size_classes_type);
+    Py_VISIT(st->error);
+    Py_VISIT(st->invalid_pointer);
+    Py_VISIT(st->heap_closed);
+    Py_VISIT(st->corrupt_heap);
+    Py_VISIT(st->trace_error);
+    Py_VISIT(st->basic_types);
+    return 0;
+}
+
+static int module_clear(PyObject *module)
+{
+    struct state *st = PyModule_GetState(module);
+    Py_CLEAR(st->heap_type);
+    Py_CLEAR(st->ref_type);
+    Py_CLEAR(st->roots_type);
+    Py_CLEAR(st->type_type);
+    Py_CLEAR(st->size_classes_type);
+    Py_CLEAR(st->error);
+    Py_CLEAR(st->invalid_pointer);
+    Py_CLEAR(st->heap_closed);
+    Py_CLEAR(st->corrupt_heap);
+    Py_CLEAR(st->trace_error);
+    Py_CLEAR(st->basic_types);
+    return 0;
+}
+
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, (void *)module_exec},
+#if PY_VERSION_HEX >= 0x030c0000
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#endif
+#if PY_VERSION_HEX >= 0x030e0000
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+    {0, NULL},
+};
+
+static struct PyModuleDef module_def = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "gomem._core",
+    .m_doc = "gomem in C.",
+    .m_size = sizeof(struct state),
+    .m_methods = module_methods,
+    .m_slots = module_slots,
+    .m_traverse = module_traverse,
+    .m_clear = module_clear,
+};
+
+PyMODINIT_FUNC PyInit__core(void)
+{
+    return PyModuleDef_Init(&module_def);
+}

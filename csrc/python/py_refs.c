@@ -1,0 +1,67 @@
+/* The heap's table from address to Ref: one handle an object, so that a free is seen by all.
+ *
+ * Called by py_ref.c, py_heap.c and py_roots.c.
+ *
+ * Concurrency: under the GIL or the heap's critical section. References are borrowed: a Ref takes
+ * itself out when it dies.
+ * Go: no counterpart; a root set for the collector.
+ */
+#include "python/py_core.h"
+
+enum { REFS_INITIAL = 64 };
+
+static size_t bucket_of(uint64_t address, size_t capacity)
+{
+    return (size_t)((address * 0x9e3779b97f4a7c15u) >> 32) & (capacity - 1);
+}
+
+struct py_ref *refs_find(struct py_heap *h, uint64_t address)
+{
+    if (h->nrefs == 0)
+        return NULL;
+    struct py_ref *r = h->refs[bucket_of(address, h->refs_capacity)];
+    while (r != NULL && r->address != address)
+        r = r->next;
+    return r;
+}
+
+static int grow(struct py_heap *h)
+{
+    size_t capacity = h->refs_capacity == 0 ? REFS_INITIAL : 2 * h->refs_capacity;
+    struct py_ref **refs = PyMem_Calloc(capacity, sizeof *refs);
+    if (refs == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (size_t i = 0; i < h->refs_capacity; i++)
+        for (struct py_ref *r = h->refs[i], *next; r != NULL; r = next) {
+            next = r->next;
+            struct py_ref **bucket = &refs[bucket_of(r->address, capacity)];
+            r->next = *bucket;
+            *bucket = r;
+        }
+    PyMem_Free(h->refs);
+    h->refs = refs;
+    h->refs_capacity = capacity;
+    return 0;
+}
+
+int refs_insert(struct py_heap *h, struct py_ref *ref)
+{
+    if (h->nrefs == h->refs_capacity && grow(h) < 0)
+        return -1;
+    struct py_ref **bucket = &h->refs[bucket_of(ref->address, h->refs_capacity)];
+    ref->next = *bucket;
+    *bucket = ref;
+    h->nrefs++;
+    return 0;
+}
+
+void refs_remove(struct py_heap *h, struct py_ref *ref)
+{
+    struct py_ref **link = &h->refs[bucket_of(ref->address, h->refs_capacity)];
+    while (*link != ref)
+        link = &(*link)->next;
+    *link = ref->next;
+    h->nrefs--;
+}

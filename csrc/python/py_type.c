@@ -1,0 +1,333 @@
+/* The type Type: a Go type, as the heap lays it out.
+ *
+ * Python's gomem.types builds them from names and strings; here are the constructors it needs.
+ *
+ * Concurrency: immutable, but for a pointer's element, which is set once, when it becomes known.
+ * Go: reflect.Type.
+ */
+#include "python/py_core.h"
+
+#include <structmember.h>
+
+static const char *const kind_names[] = {
+    "bool",   "int8",    "int16",   "int32",     "int64",      "uint8",   "uint16", "uint32", "uint64",
+    "uintptr", "float32", "float64", "complex64", "complex128", "pointer", "array",  "struct",
+};
+
+/* Wraps t, whose reference it takes; NULL with an exception if t is NULL. */
+static struct py_type *type_wrap(struct state *st, struct gomem_type *t,
+                                 const struct gomem_error *err)
+{
+    if (t == NULL) {
+        raise_error(st, err);
+        return NULL;
+    }
+    struct py_type *type = (struct py_type *)st->type_type->tp_alloc(st->type_type, 0);
+    if (type == NULL) {
+        gomem_type_release(t);
+        return NULL;
+    }
+    type->state = st;
+    type->t = t;
+    type->name = PyUnicode_FromString(gomem_type_name(t));
+    if (type->name == NULL)
+        Py_CLEAR(type);
+    return type;
+}
+
+PyObject *type_elem(struct py_type *t)
+{
+    if (t->elem == NULL)
+        PyErr_Format(PyExc_TypeError, "%U points to a type that is not defined", t->name);
+    return t->elem;
+}
+
+int types_init(PyObject *module, struct state *st)
+{
+    st->basic_types = PyDict_New();
+    if (st->basic_types == NULL || PyModule_AddObjectRef(module, "basic_types", st->basic_types) < 0)
+        return -1;
+    for (int kind = GOMEM_BOOL; kind < GOMEM_POINTER; kind++) {
+        struct gomem_error err;
+        struct gomem_type *t = gomem_type_basic((enum gomem_kind)kind, &err);
+        struct py_type *type = type_wrap(st, t, &err);
+        if (type == NULL)
+            return -1;
+        int failed = PyDict_SetItem(st->basic_types, type->name, (PyObject *)type);
+        Py_DECREF(type);
+        if (failed)
+            return -1;
+    }
+    return 0;
+}
+
+/* --- Constructors, as class methods --- */
+
+static PyObject *type_pointer(PyObject *cls, PyObject *args)
+{
+    struct state *st = state_of_type((PyTypeObject *)cls);
+    const char *name;
+    PyObject *elem = NULL;
+    struct gomem_error err;
+    if (st == NULL || !PyArg_ParseTuple(args, "s|O:_pointer", &name, &elem))
+        return NULL;
+    if (elem != NULL && elem != Py_None && !PyObject_TypeCheck(elem, st->type_type)) {
+        PyErr_SetString(PyExc_TypeError, "the element of a pointer must be a Type or None");
+        return NULL;
+    }
+    struct py_type *type = type_wrap(st, gomem_type_pointer(name, &err), &err);
+    if (type != NULL)
+        type->elem = Py_XNewRef(elem);
+    return (PyObject *)type;
+}
+
+static PyObject *type_array(PyObject *cls, PyObject *args)
+{
+    struct state *st = state_of_type((PyTypeObject *)cls);
+    PyObject *elem;
+    Py_ssize_t length;
+    struct gomem_error err;
+    if (st == NULL || !PyArg_ParseTuple(args, "O!n:_array", st->type_type, &elem, &length))
+        return NULL;
+    if (length < 0) {
+        PyErr_Format(PyExc_ValueError, "an array's length must not be negative: %zd", length);
+        return NULL;
+    }
+    const struct gomem_type *t = ((struct py_type *)elem)->t;
+    struct py_type *type = type_wrap(st, gomem_type_array(t, (size_t)length, &err), &err);
+    if (type != NULL) {
+        type->elem = Py_NewRef(elem);
+        type->length = length;
+    }
+    return (PyObject *)type;
+}
+
+/* Fills type->fields: name -> (offset, Type). */
+static int set_fields(struct py_type *type, PyObject *names, PyObject *types)
+{
+    type->fields = PyDict_New();
+    if (type->fields == NULL)
+        return -1;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(names); i++) {
+        PyObject *field = Py_BuildValue("nO", gomem_type_field_offset(type->t, (size_t)i),
+                                        PyTuple_GET_ITEM(types, i));
+        if (field == NULL)
+            return -1;
+        int failed = PyDict_SetItem(type->fields, PyTuple_GET_ITEM(names, i), field);
+        Py_DECREF(field);
+        if (failed)
+            return -1;
+    }
+    return 0;
+}
+
+static PyObject *type_struct(PyObject *cls, PyObject *args)
+{
+    struct state *st = state_of_type((PyTypeObject *)cls);
+    const char *name;
+    PyObject *names, *types;
+    struct gomem_error err;
+    if (st == NULL || !PyArg_ParseTuple(args, "sO!O!:_struct", &name, &PyTuple_Type, &names,
+                                        &PyTuple_Type, &types))
+        return NULL;
+    Py_ssize_t n = PyTuple_GET_SIZE(names);
+    if (PyTuple_GET_SIZE(types) != n) {
+        PyErr_SetString(PyExc_ValueError, "as many names as types are needed");
+        return NULL;
+    }
+    const char **field_names = PyMem_New(const char *, (size_t)n + 1);
+    const struct gomem_type **field_types = PyMem_New(const struct gomem_type *, (size_t)n + 1);
+    struct py_type *type = NULL;
+    if (field_names == NULL || field_types == NULL) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    for (Py_ssize_t i = 0; i < n; i++) {
+        PyObject *t = PyTuple_GET_ITEM(types, i);
+        field_names[i] = PyUnicode_AsUTF8(PyTuple_GET_ITEM(names, i));
+        if (field_names[i] == NULL)
+            goto done;
+        if (!PyObject_TypeCheck(t, st->type_type)) {
+            PyErr_Format(PyExc_TypeError, "field %s must be a Type, not %.200s", field_names[i],
+                         Py_TYPE(t)->tp_name);
+            goto done;
+        }
+        field_types[i] = ((struct py_type *)t)->t;
+    }
+    type = type_wrap(st, gomem_type_struct(name, field_names, field_types, (size_t)n, &err), &err);
+    if (type != NULL && set_fields(type, names, types) < 0)
+        Py_CLEAR(type);
+done:
+    PyMem_Free(field_names);
+    PyMem_Free(field_types);
+    return (PyObject *)type;
+}
+
+static PyObject *type_set_elem(PyObject *self, PyObject *elem)
+{
+    struct py_type *type = (struct py_type *)self;
+    if (gomem_type_kind(type->t) != GOMEM_POINTER || type->elem != NULL ||
+        !PyObject_TypeCheck(elem, type->state->type_type)) {
+        PyErr_Format(PyExc_TypeError, "the element of %U cannot be set to %R", type->name, elem);
+        return NULL;
+    }
+    type->elem = Py_NewRef(elem);
+    Py_RETURN_NONE;
+}
+
+/* --- The object --- */
+
+static int type_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    struct py_type *type = (struct py_type *)self;
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(type->elem);
+    Py_VISIT(type->fields);
+    return 0;
+}
+
+static int type_clear(PyObject *self)
+{
+    struct py_type *type = (struct py_type *)self;
+    Py_CLEAR(type->elem);
+    Py_CLEAR(type->fields);
+    return 0;
+}
+
+static void type_dealloc(PyObject *self)
+{
+    struct py_type *type = (struct py_type *)self;
+    PyTypeObject *tp = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    if (type->weakrefs != NULL)
+        PyObject_ClearWeakRefs(self);
+    type_clear(self);
+    Py_XDECREF(type->name);
+    gomem_type_release(type->t);
+    tp->tp_free(self);
+    Py_DECREF(tp);
+}
+
+static PyObject *type_repr(PyObject *self)
+{
+    return PyUnicode_FromFormat("<gomem.Type %U>", ((struct py_type *)self)->name);
+}
+
+static PyObject *type_str(PyObject *self)
+{
+    return Py_NewRef(((struct py_type *)self)->name);
+}
+
+static PyObject *get_name(PyObject *self, void *unused)
+{
+    (void)unused;
+    return type_str(self);
+}
+
+static PyObject *get_kind(PyObject *self, void *unused)
+{
+    (void)unused;
+    return PyUnicode_FromString(kind_names[gomem_type_kind(((struct py_type *)self)->t)]);
+}
+
+static PyObject *get_size(PyObject *self, void *unused)
+{
+    (void)unused;
+    return PyLong_FromSize_t(gomem_type_size(((struct py_type *)self)->t));
+}
+
+static PyObject *get_align(PyObject *self, void *unused)
+{
+    (void)unused;
+    return PyLong_FromSize_t(gomem_type_align(((struct py_type *)self)->t));
+}
+
+static PyObject *get_pointer_bytes(PyObject *self, void *unused)
+{
+    (void)unused;
+    return PyLong_FromSize_t(gomem_type_pointer_bytes(((struct py_type *)self)->t));
+}
+
+static PyObject *get_pointer_mask(PyObject *self, void *unused)
+{
+    (void)unused;
+    const struct gomem_type *t = ((struct py_type *)self)->t;
+    Py_ssize_t n = (Py_ssize_t)(gomem_type_pointer_bytes(t) / 8);
+    PyObject *mask = PyTuple_New(n);
+    for (Py_ssize_t i = 0; mask != NULL && i < n; i++)
+        PyTuple_SET_ITEM(mask, i, PyBool_FromLong(gomem_type_is_pointer_word(t, (size_t)i)));
+    return mask;
+}
+
+static PyObject *get_elem(PyObject *self, void *unused)
+{
+    (void)unused;
+    struct py_type *type = (struct py_type *)self;
+    return Py_NewRef(type->elem == NULL ? Py_None : type->elem);
+}
+
+static PyObject *get_fields(PyObject *self, void *unused)
+{
+    (void)unused;
+    struct py_type *type = (struct py_type *)self;
+    return type->fields == NULL ? PyDict_New() : PyDictProxy_New(type->fields);
+}
+
+static PyObject *get_length(PyObject *self, void *unused)
+{
+    (void)unused;
+    return PyLong_FromSsize_t(((struct py_type *)self)->length);
+}
+
+static PyGetSetDef type_getset[] = {
+    {"name", get_name, NULL, "As Go writes it.", NULL},
+    {"kind", get_kind, NULL, "'bool', 'int8', ... 'pointer', 'array' or 'struct'.", NULL},
+    {"size", get_size, NULL, "Bytes (unsafe.Sizeof).", NULL},
+    {"align", get_align, NULL, "Alignment in bytes (unsafe.Alignof).", NULL},
+    {"pointer_bytes", get_pointer_bytes, NULL,
+     "Bytes of the prefix that can hold pointers; 0: the type is noscan.", NULL},
+    {"pointer_mask", get_pointer_mask, NULL,
+     "For each word of that prefix, whether it is a pointer: a tuple of bools.", NULL},
+    {"elem", get_elem, NULL, "What a pointer points to, or an array consists of; else None.", NULL},
+    {"fields", get_fields, NULL, "Fields of a struct: name -> (offset in bytes, Type).", NULL},
+    {"length", get_length, NULL, "Elements of an array.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMethodDef type_methods[] = {
+    {"_pointer", type_pointer, METH_VARARGS | METH_CLASS, NULL},
+    {"_array", type_array, METH_VARARGS | METH_CLASS, NULL},
+    {"_struct", type_struct, METH_VARARGS | METH_CLASS, NULL},
+    {"_set_elem", type_set_elem, METH_O, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef type_members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(struct py_type, weakrefs), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot type_slots[] = {
+    {Py_tp_doc, "A Go type: size, alignment, and which words are pointers. Made by gomem.struct,\n"
+                "gomem.pointer, gomem.array and gomem.type_of; immutable."},
+    {Py_tp_dealloc, type_dealloc},
+    {Py_tp_traverse, type_traverse},
+    {Py_tp_clear, type_clear},
+    {Py_tp_repr, type_repr},
+    {Py_tp_str, type_str},
+    {Py_tp_methods, type_methods},
+    {Py_tp_getset, type_getset},
+    {Py_tp_members, type_members},
+    {0, NULL},
+};
+
+PyType_Spec type_spec = {
+    .name = "gomem.Type",
+    .basicsize = sizeof(struct py_type),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC
+#if PY_VERSION_HEX >= 0x030a0000
+             | Py_TPFLAGS_DISALLOW_INSTANTIATION
+#endif
+    ,
+    .slots = type_slots,
+};

@@ -1,0 +1,55 @@
+"""Turning raw bytes of the core into NumPy arrays, and rows into tables. Imports NumPy lazily."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from gomem._core import Roots
+
+# struct gomem_span and struct gomem_arena of csrc/gomem.h.
+SPAN = np.dtype(
+    {
+        "names": ["base", "npages", "elem_size", "nelems", "live", "size_class", "proc", "noscan",
+                  "state", "needzero", "large"],
+        "formats": ["u8", "u8", "u8", "u8", "u8", "u4", "i4", "?", "u1", "?", "?"],
+        "offsets": [0, 8, 16, 24, 32, 40, 44, 48, 49, 50, 51],
+        "itemsize": 56,
+    }
+)  # fmt: skip
+ARENA = np.dtype(
+    [(name, "u8") for name in ("base", "size", "used", "free", "released", "unmapped")]
+)
+
+
+def records(raw: bytes, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """Bytes of structs as a structured array with plain, packed fields."""
+    packed = np.dtype([(name, dtype[name]) for name in dtype.names or ()])
+    return np.frombuffer(raw, dtype=dtype).astype(packed)
+
+
+def table(rows: list[dict[str, Any]]) -> Any:
+    """Rows as a pandas DataFrame, or as a NumPy structured array where there is no pandas."""
+    try:
+        import pandas
+    except ImportError:
+        if not rows:
+            return np.zeros(0)
+        columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+        out = np.zeros(len(rows), dtype=[(name, c.dtype) for name, c in columns.items()])
+        for name, column in columns.items():
+            out[name] = column
+        return out
+    return pandas.DataFrame(rows)
+
+
+def roots_addresses(roots: Roots) -> np.ndarray[Any, Any]:
+    return np.asarray(memoryview(roots))
+
+
+def roots_sizes(roots: Roots) -> np.ndarray[Any, Any]:
+    raw, stride = roots._sizes()
+    sizes = np.frombuffer(raw, dtype=np.uint64)
+    return sizes if stride else np.broadcast_to(sizes, (len(roots),))

@@ -1,0 +1,375 @@
+"""The Heap: Go's allocator for Python programs."""
+
+from __future__ import annotations
+
+import os
+import re
+import weakref
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gomem import _core
+from gomem.sizeclasses import SizeClasses
+from gomem.stats import MemStats
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import numpy as np
+
+    from gomem._core import Ref
+
+_HUGE_PAGES = {"default": 0, "always": 1, "never": 2}
+_PLACES = ("outside", "free page", "object", "free slot", "span tail", "stack", "zero")
+_BYTES = re.compile(r"(\d+)(B|[KMGT]iB)?")
+_UNITS = {"B": 0, "KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40}
+
+
+def parse_bytes(value: int | str | None, name: str) -> int | None:
+    """A number of bytes: an integer, or Go's notation (``64MiB``); None and ``off``: no limit."""
+    if value is None or value == "off":
+        return None
+    if isinstance(value, str):
+        match = _BYTES.fullmatch(value.strip())
+        if match is None:
+            raise ValueError(
+                f"{name} must be a number of bytes like 67108864, '64MiB' or 'off', not {value!r}"
+            )
+        return int(match[1]) << _UNITS[match[2] or "B"]
+    if not isinstance(value, int):
+        raise TypeError(f"{name} must be an integer or a string, not {type(value).__name__}")
+    if value < 0:
+        raise ValueError(f"{name} must not be negative: {value}")
+    return value
+
+
+def parse_gogc(value: int | str | None) -> int:
+    """A percentage; None, ``off`` and negative numbers: -1, which turns collections off."""
+    if value is None or value == "off":
+        return -1
+    if not isinstance(value, int):
+        raise TypeError(f"gogc must be an integer or 'off', not {value!r}")
+    return max(-1, min(value, 2**31 - 1))
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """What lies at an address (Go: ``findObject``); see :meth:`Heap.lookup`."""
+
+    address: int
+    kind: str
+    """``object``, ``free slot``, ``free page``, ``span tail``, ``stack``, ``zero`` (the address of
+    all objects of size 0) or ``outside``."""
+    arena: int | None
+    """Base address of the 64 MB arena."""
+    span: int | None
+    """Base address of the span."""
+    span_pages: int
+    size_class: int | None
+    """0: large."""
+    noscan: bool
+    tiny: bool
+    """A part of a 16-byte block of tiny objects."""
+    index: int | None
+    """Which slot of the span."""
+    object: int | None
+    """First byte of the object or slot that its user may use."""
+    size: int
+    """Bytes that its user may use, from there."""
+    _heap: Heap
+
+    @property
+    def offset(self) -> int | None:
+        """How far into the object the address points."""
+        return None if self.object is None else self.address - self.object
+
+    @property
+    def ref(self) -> Ref | None:
+        """The object's Ref, if there is an object."""
+        return self._heap._ref_at(self.address) if self.kind in ("object", "zero") else None
+
+
+@dataclass(frozen=True)
+class Arena:
+    """An arena of 64 MB: how many of its pages are in use, free, given back, not yet grown into."""
+
+    base: int
+    size: int
+    used: int
+    free: int
+    released: int
+    unmapped: int
+
+
+@dataclass(frozen=True)
+class Fragmentation:
+    """Where a heap's memory is that no object uses; bytes unless said otherwise.
+
+    ``internal`` is a table by size class and kind: ``objects``, ``object_bytes``, ``free_slots``
+    and their ``free_bytes``, ``tail`` (behind the last slot, bitmaps included) and ``rounding``
+    (slots larger than what was asked for, known for objects that Refs and tables hold).
+    """
+
+    internal: Any
+    rounding: int
+    tail: int
+    free_slots: int
+    free_pages: int
+    """Pages in no span."""
+    free_runs: int
+    """Runs that those pages form."""
+    largest_run: int
+    """Pages of the longest run."""
+    runs_by_length: dict[int, int]
+    """Lower bound of the length (a power of two) -> number of runs."""
+    in_use: int
+    """Bytes of objects."""
+    spans: int
+    """Bytes of spans of objects and stacks."""
+    mapped: int
+    """Bytes mapped and not given back."""
+    resident: int
+    """Bytes of arenas in physical memory."""
+
+    def _repr_html_(self) -> str:
+        from gomem import viz
+
+        return viz.fragmentation_html(self)
+
+
+class Heap(_core.Heap):
+    """A heap of its own, with Go 1.26's allocator; many may exist.
+
+    procs: number of Ps, each with a cache of its own; by default one a CPU this process may use
+        (Go: GOMAXPROCS). That many threads can allocate at the same time.
+    gogc: percentage for the collector, ``"off"`` to turn it off (GOGC).
+    memory_limit: soft limit in bytes, or as ``"64MiB"``: beyond it free memory is given back before
+        more is used (GOMEMLIMIT).
+    max_memory: hard limit in bytes on what is mapped and not given back: beyond it MemoryError.
+    size_classes: a :class:`gomem.SizeClasses`; by default Go's.
+    madvdontneed: give memory back with MADV_DONTNEED, as Go does; False: with MADV_FREE.
+    huge_pages: ``"default"`` (as the system is set, like Go), ``"always"`` or ``"never"``.
+
+    Raises ValueError or TypeError for arguments out of range, MemoryError if the system refuses the
+    memory for the heap's own structures (about 2 MB). A heap is a context manager that closes it.
+    """
+
+    size_class_table: SizeClasses
+
+    def __init__(
+        self,
+        *,
+        procs: int | None = None,
+        gogc: int | str | None = 100,
+        memory_limit: int | str | None = None,
+        max_memory: int | str | None = None,
+        size_classes: SizeClasses | None = None,
+        madvdontneed: bool = True,
+        huge_pages: str = "default",
+    ) -> None:
+        if procs is None:
+            procs = min(1024, len(os.sched_getaffinity(0)))
+        if huge_pages not in _HUGE_PAGES:
+            raise ValueError(
+                f"huge_pages must be one of {', '.join(_HUGE_PAGES)}, not {huge_pages!r}"
+            )
+        if not isinstance(procs, int):
+            raise TypeError(f"procs must be an integer, not {type(procs).__name__}")
+        if not 1 <= procs <= 1024:
+            raise ValueError(f"procs must be from 1 to 1024, not {procs}")
+        super().__init__(
+            procs=procs,
+            gogc=parse_gogc(gogc),
+            memory_limit=parse_bytes(memory_limit, "memory_limit"),
+            max_memory=parse_bytes(max_memory, "max_memory"),
+            size_classes=size_classes,
+            madvdontneed=madvdontneed,
+            huge_pages=_HUGE_PAGES[huge_pages],
+        )
+        self.size_class_table = size_classes if size_classes is not None else SizeClasses()
+        _heaps.add(self)
+
+    def __enter__(self) -> Heap:
+        super().__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # --- Looking ---
+
+    def lookup(self, address: int) -> Lookup:
+        """What lies at an address: object, span and arena, for any address, interior ones too.
+
+        Raises TypeError for what is no integer, HeapClosedError for a closed heap.
+        """
+        if not isinstance(address, int):
+            raise TypeError(f"an address must be an integer, not {type(address).__name__}")
+        if not 0 <= address < 2**64:
+            self.procs  # noqa: B018
+            return Lookup(address, "outside", None, None, 0, None, False, False, None, None, 0, self)
+        (place, arena, span, pages, size_class, noscan, tiny, index, obj, size) = self._lookup(
+            address
+        )
+        kind = _PLACES[place]
+        in_slot = kind in ("object", "free slot")
+        return Lookup(
+            address=address,
+            kind=kind,
+            arena=arena or None,
+            span=span or None,
+            span_pages=pages,
+            size_class=size_class if in_slot or kind == "span tail" else None,
+            noscan=bool(noscan),
+            tiny=bool(tiny),
+            index=index if in_slot or kind == "stack" else None,
+            object=obj or None,
+            size=size,
+            _heap=self,
+        )
+
+    def stats(self) -> MemStats:
+        """Statistics, exact at one moment: the world is stopped for it (Go: ReadMemStats)."""
+        limit = self._memory_limit
+        extra = {
+            "gogc": self._gogc,
+            "gomemlimit": 2**63 - 1 if limit is None else limit,
+            "gomaxprocs": self.procs,
+        }
+        return MemStats._from_raw(self._memstats(), extra)
+
+    def spans(self) -> np.ndarray[Any, Any]:
+        """All spans by address, as a structured array.
+
+        Fields: base, npages, elem_size (bytes of a slot), nelems, live (objects), size_class
+        (0: large), proc (P that owns it, -1: none), noscan, state (1: objects, 2: goroutine
+        stacks), needzero, large.
+        """
+        from gomem import _tables
+
+        return _tables.records(self._spans(), _tables.SPAN)
+
+    def arenas(self) -> np.ndarray[Any, Any]:
+        """All arenas by address: base, size in bytes; pages used, free, released, unmapped."""
+        from gomem import _tables
+
+        return _tables.records(self._arenas(), _tables.ARENA)
+
+    def size_classes(self) -> Any:
+        """The heap's size classes and what is in them: a pandas DataFrame if pandas is there.
+
+        Columns of :class:`gomem.SizeClasses`, and: spans, live (objects), live_bytes, free_slots.
+        """
+        from gomem import _tables
+
+        spans = self.spans()
+        spans = spans[spans["state"] == 1]
+        rows = []
+        for row in self.size_class_table:
+            of_class = spans[spans["size_class"] == row.index]
+            live = int(of_class["live"].sum())
+            rows.append(
+                {
+                    **row._asdict(),
+                    "spans": len(of_class),
+                    "live": live,
+                    "live_bytes": int((of_class["live"] * of_class["elem_size"]).sum()),
+                    "free_slots": int(of_class["nelems"].sum()) - live,
+                }
+            )
+        return _tables.table(rows)
+
+    def fragmentation(self) -> Fragmentation:
+        """Where memory is that no object uses, inside spans and between them."""
+        from gomem import _fragmentation
+
+        return _fragmentation.measure(self)
+
+    def resident(self) -> int:
+        """Bytes of the heap's arenas that are in physical memory now."""
+        result: int = self._resident()
+        return result
+
+    # --- Settings ---
+
+    @property
+    def gogc(self) -> int | None:
+        """Percentage for the collector; None: off (Go: debug.SetGCPercent)."""
+        value: int = self._gogc
+        return None if value < 0 else value
+
+    @gogc.setter
+    def gogc(self, value: int | str | None) -> None:
+        self._set_gogc(parse_gogc(value))
+
+    @property
+    def memory_limit(self) -> int | None:
+        """Soft limit in bytes; None: no limit (Go: debug.SetMemoryLimit)."""
+        value: int | None = self._memory_limit
+        return value
+
+    @memory_limit.setter
+    def memory_limit(self, value: int | str | None) -> None:
+        self._set_memory_limit(parse_bytes(value, "memory_limit"))
+
+    # --- Showing ---
+
+    def map(self, *, width: int = 128) -> Any:
+        """A picture of the pages: an object that shows itself as SVG in a notebook.
+
+        A cell is a page, ``width`` of them a row; its colour says which size class it belongs to,
+        its strength how full the span is.
+        """
+        from gomem import viz
+
+        return viz.HeapMap(self, width)
+
+    def __repr__(self) -> str:
+        if self.closed:
+            return "<gomem.Heap, closed>"
+        s = self.stats()
+        return (
+            f"<gomem.Heap: {s.heap_objects} objects, {s.heap_alloc} bytes in "
+            f"{s.heap_inuse} bytes of spans, {self.procs} Ps>"
+        )
+
+    def _repr_html_(self) -> str:
+        from gomem import viz
+
+        return viz.heap_html(self)
+
+    def _span_of(self, address: int) -> Any:
+        """The record of the span that covers an address."""
+        spans = self.spans()
+        i = int(spans["base"].searchsorted(address, side="right")) - 1
+        return spans[i]
+
+
+# --- Fork: the child gets heaps that work, with no lock held by a thread that is not there. ---
+
+_heaps: weakref.WeakSet[Heap] = weakref.WeakSet()
+_forking: list[Heap] = []
+
+
+def _before_fork() -> None:
+    _forking.extend(_heaps)
+    for heap in _forking:
+        heap._fork(0)
+
+
+def _after_fork(stage: int) -> None:
+    for heap in reversed(_forking):
+        heap._fork(stage)
+    _forking.clear()
+
+
+os.register_at_fork(
+    before=_before_fork,
+    after_in_parent=lambda: _after_fork(1),
+    after_in_child=lambda: _after_fork(2),
+)

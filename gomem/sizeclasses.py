@@ -1,0 +1,199 @@
+"""Size classes: Go's table, others made from other rules, and tables given as they are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gomem import _core
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+
+@dataclass(frozen=True)
+class SizeClassRules:
+    """What a table of size classes is computed from; the defaults are Go 1.26's.
+
+    page_size: bytes, a power of two from 4096 to 262144.
+    max_small_size: the largest class in bytes, at most 262144.
+    min_align: alignment of the smallest sizes, 8 or 16.
+    align16_from: from this size on sizes are multiples of 16.
+    align_max: from 128 bytes on sizes are multiples of an eighth of the power of two below, up to
+        this.
+    max_waste: largest share of a span that may be lost at its end.
+    stretch: enlarge a class as long as as many objects fit.
+    batch_bytes, batch_max: a span holds at least a quarter of ``batch_bytes`` worth of objects, at
+        most of ``batch_max`` (TCMalloc's rule); 0: no such rule.
+    """
+
+    page_size: int = 8192
+    max_small_size: int = 32768
+    min_align: int = 8
+    align16_from: int = 32
+    align_max: int = 256
+    max_waste: float = 0.125
+    stretch: bool = True
+    batch_bytes: int = 0
+    batch_max: int = 0
+
+    @classmethod
+    def go(cls) -> SizeClassRules:
+        """The rules of Go: 68 classes up to 32 KiB."""
+        return cls(*_core.size_class_rules("go"))
+
+    @classmethod
+    def tcmalloc(cls) -> SizeClassRules:
+        """The rules of gperftools' TCMalloc with 8 KiB pages: 88 classes up to 256 KiB."""
+        return cls(*_core.size_class_rules("tcmalloc"))
+
+
+class SizeClass(NamedTuple):
+    """One row of the table, as the comment in Go's ``sizeclasses.go`` shows it."""
+
+    index: int
+    size: int
+    """Bytes of an object."""
+    span_bytes: int
+    objects: int
+    """Objects in a span that spends nothing on bitmaps."""
+    tail_waste: int
+    """Bytes at a span's end that no object can use."""
+    max_waste: float
+    """Share of a span lost when every object is as small as the class permits."""
+    min_align: int
+    """Alignment in bytes that every object of the class has."""
+    div_magic: int
+    """n // size == (n * div_magic) >> 32 for every offset n in a span (Go: SizeClassToDivMagic)."""
+
+
+class SizeClasses(_core.SizeClasses):
+    """A table of size classes, which a :class:`gomem.Heap` can be built on.
+
+        >>> import gomem
+        >>> table = gomem.SizeClasses()
+        >>> len(table), table.class_of(100), table.round_up(100)
+        (68, 9, 112)
+        >>> len(gomem.SizeClasses(gomem.SizeClassRules.tcmalloc()))
+        88
+
+    ``rules`` computes a table (Go's by default); ``classes``, a sequence of (size in bytes, pages
+    of a span), takes one as it is, with spans of pages of ``page_size`` bytes. Raises ValueError,
+    with the reason, for rules or classes that cannot work.
+    """
+
+    def __new__(
+        cls,
+        rules: SizeClassRules | None = None,
+        *,
+        classes: Iterable[tuple[int, int]] | None = None,
+        page_size: int = 8192,
+    ) -> SizeClasses:
+        if rules is not None and classes is not None:
+            raise ValueError("give rules or classes, not both")
+        if classes is not None:
+            pairs = [(_uint32(size, "size"), _uint32(pages, "pages")) for size, pages in classes]
+            return super().__new__(cls, None, _uint32(page_size, "page_size"), pairs)
+        if rules is None:
+            return super().__new__(cls)
+        if not isinstance(rules, SizeClassRules):
+            raise TypeError(f"rules must be SizeClassRules, not {type(rules).__name__}")
+        values = {name: _rule(name, value) for name, value in asdict(rules).items()}
+        return super().__new__(cls, tuple(values.values()))
+
+    def __getitem__(self, index: int) -> SizeClass:
+        """Row of a class; class 0 stands for large objects and is all zeros."""
+        index = range(len(self))[index]
+        return SizeClass(index, *self._row(index))
+
+    def class_of(self, size: int, *, noscan: bool = True) -> int:
+        """The class of a request of ``size`` bytes; 0: large."""
+        result: int = self._lookup(size, noscan)[0]
+        return result
+
+    def round_up(self, size: int, *, noscan: bool = True) -> int:
+        """Usable bytes that a request of ``size`` bytes gets (Go: ``roundupsize``)."""
+        result: int = self._lookup(size, noscan)[1]
+        return result
+
+    @property
+    def size_to_class8(self) -> bytes:
+        """Class of size 8 i, for i in 0 .. 128 (Go: ``SizeToSizeClass8``; entry 0 is 0 there)."""
+        result: bytes = self._tables()[0]
+        return result
+
+    @property
+    def size_to_class128(self) -> bytes:
+        """Class of size 1024 + 128 i (Go: ``SizeToSizeClass128``)."""
+        result: bytes = self._tables()[1]
+        return result
+
+    def table(self) -> Any:
+        """All classes but 0: a pandas DataFrame, or a NumPy structured array without pandas."""
+        from gomem._tables import table
+
+        return table([row._asdict() for row in self][1:])
+
+    def to_json(self, path: str | PathLike[str] | None = None) -> str:
+        """The table as JSON (``page_size`` and ``classes``), also written to ``path`` if given."""
+        rows = [[row.size, row.span_bytes // self.page_size] for row in self][1:]
+        text = json.dumps({"page_size": self.page_size, "classes": rows})
+        if path is not None:
+            Path(path).write_text(text)
+        return text
+
+    @classmethod
+    def from_json(cls, source: str | PathLike[str]) -> SizeClasses:
+        """A table from what :meth:`to_json` wrote: a path, or the JSON itself."""
+        text = str(source)
+        if not text.lstrip().startswith("{"):
+            text = Path(source).read_text()
+        try:
+            data = json.loads(text)
+            pairs = [(size, pages) for size, pages in data["classes"]]
+            page_size = data["page_size"]
+        except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"a table of size classes is a JSON object with page_size and classes, "
+                f"a list of [size, pages]: {error}"
+            ) from None
+        return cls(classes=pairs, page_size=page_size)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, SizeClasses):
+            return NotImplemented
+        return self.page_size == other.page_size and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return (
+            f"<gomem.SizeClasses: {len(self)} classes up to {self[-1].size} bytes, "
+            f"pages of {self.page_size}>"
+        )
+
+    def _repr_html_(self) -> str:
+        from gomem import viz
+
+        return viz.size_classes_html(self)
+
+
+def _uint32(value: int, name: str) -> int:
+    if not isinstance(value, int):
+        raise TypeError(f"{name} must be an integer, not {type(value).__name__}")
+    if not 0 <= value < 2**32:
+        raise ValueError(f"{name} must be from 0 to 2**32 - 1, not {value}")
+    return value
+
+
+def _rule(name: str, value: Any) -> Any:
+    if name == "max_waste":
+        if not isinstance(value, (int, float)):
+            raise TypeError(f"max_waste must be a number, not {type(value).__name__}")
+        return float(value)
+    return bool(value) if name == "stretch" else _uint32(value, name)
+
+
