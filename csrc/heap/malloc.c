@@ -247,6 +247,8 @@ static NOINLINE enum gomem_status free_in_tiny_span(struct mcache *c, struct msp
     if (p < s->base || p >= s->limit)
         return GOMEM_INVALID_POINTER;
     unsigned i = span_index(s, p);
+    if (UNLIKELY(load_relaxed(&s->tiny_foreign) != 0))
+        return free_slow(c, s, p);
     if (span_has_tiny(s, i))
         return tiny_free(c, s, i, p) ? GOMEM_OK : GOMEM_INVALID_POINTER;
     return p == span_object(s, i) && free_owned(c, s, i) ? GOMEM_OK : GOMEM_INVALID_POINTER;

@@ -169,7 +169,8 @@ void span_merge_remote_locked(struct mspan *s)
 void mcache_freed_slow(struct mcache *c, struct mspan *s)
 {
     struct alloc_slot *slot = &c->slots[s->span_class];
-    if (slot->span == s)
+    /* The current span needs no list; a full one may be here for a free that was merged long ago. */
+    if (slot->span == s || s->live == s->nelems)
         return;
     if (s->live > 0) {
         if (s->slow_from == SLOW_FROM_UNLISTED)
@@ -241,7 +242,7 @@ bool mcache_refill(struct mcache *c, span_class sc)
         retire_span(c, slot);
     next->slow_from = SLOW_FROM_LISTED;
     set_span(slot, next);
-    if (!next_window(slot)) {fprintf(stderr,"DBG s=%p base %zx class %d nelems %u live %u nwords %u place %d owner %x token %x remote %u state %d slow %u inset %d%d%d window %llx tiny %p npartial %u\n",(void*)next,(size_t)next->base,next->span_class,next->nelems,next->live,next->nwords,next->place,next->owner,c->token,next->remote_frees,next->state,next->slow_from,next->in_set[0],next->in_set[1],next->in_set[2],(unsigned long long)slot->window,(void*)next->tiny_live,slot->npartial); for(unsigned w=0;w<next->nwords;w++) fprintf(stderr,"%llx ",(unsigned long long)next->free_bits[w]); abort();}
+    CHECK(next_window(slot));
     return true;
 }
 

@@ -91,7 +91,7 @@ void mcache_release(struct mcache *c);
 /* Takes the next window with free objects into the slot of sc, from this span or another; false if
  * the heap cannot grow. After it the window has a free object. */
 MUST_USE bool mcache_refill(struct mcache *c, span_class sc);
-/* What is left to do after freeing an object in an own span: the span was not listed, or is empty. */
+/* What may be left to do after frees in an own span: it was not listed, or is empty. */
 void mcache_freed_slow(struct mcache *c, struct mspan *s);
 /* Merges what others have freed in own spans. */
 void mcache_collect_remote(struct mcache *c);

@@ -173,6 +173,13 @@ void *malloc_tiny(struct mcache *c, size_t size)
 
 /* --- Freeing --- */
 
+/* The note is no more. */
+static void note_dropped(struct mspan *s, uint64_t note)
+{
+    if (note & TINY_FOREIGN)
+        fetch_sub_relaxed(&s->tiny_foreign, 1);
+}
+
 /* Takes noted parts off their block's entry; false if another P still fills the block. */
 static bool settle(struct mcache *c, uint64_t note)
 {
@@ -187,6 +194,7 @@ static bool settle(struct mcache *c, uint64_t note)
     store_relaxed(entry, (uint16_t)left);
     spin_unlock(&s->lock);
     ASSERT((tiny_note_parts(note) & ~live) == 0);
+    note_dropped(s, note);
     if (left == 0)
         free_block(c, s, span_index(s, block));
     return true;
@@ -220,7 +228,7 @@ static NOINLINE void evict(struct mcache *c, uint64_t *note)
 }
 
 /* Continues a note that had overflowed. */
-static unsigned take_overflow(struct mcache *c, uintptr_t block)
+static uint64_t take_overflow(struct mcache *c, uintptr_t block)
 {
     for (unsigned i = 0; i < c->ntiny_overflow; i++) {
         uint64_t note = c->tiny_overflow[i];
@@ -228,7 +236,7 @@ static unsigned take_overflow(struct mcache *c, uintptr_t block)
             continue;
         store_relaxed(&c->tiny_overflow[i], c->tiny_overflow[c->ntiny_overflow - 1]);
         store_relaxed(&c->ntiny_overflow, c->ntiny_overflow - 1);
-        return tiny_note_parts(note);
+        return note;
     }
     return 0;
 }
@@ -249,16 +257,25 @@ static bool free_current(struct mcache *c, unsigned part)
     return true;
 }
 
-/* The parts of the block that c has noted so far; what its place in tiny_pending held before moves
- * out of the way. */
-static unsigned noted_parts(struct mcache *c, uint64_t *note, uintptr_t block)
+/* The note on the block so far, or a new one; what its place in tiny_pending held before moves out of
+ * the way. */
+static uint64_t note_on(struct mcache *c, struct mspan *s, uint64_t *place, uintptr_t block)
 {
-    if (LIKELY(tiny_note_block(*note) == block))
-        return tiny_note_parts(*note);
-    if (*note == 0 && c->ntiny_overflow == 0)
-        return 0;
-    evict(c, note);
-    return take_overflow(c, block);
+    if (LIKELY(tiny_note_block(*place) == block))
+        return *place;
+    uint64_t note = 0;
+    if (*place != 0 || c->ntiny_overflow != 0) {
+        evict(c, place);
+        note = take_overflow(c, block);
+    }
+    if (note == 0) {
+        note = tiny_note(block, 0);
+        if (!span_is_owned(s, c)) {
+            note |= TINY_FOREIGN;
+            fetch_add_relaxed(&s->tiny_foreign, 1);
+        }
+    }
+    return note;
 }
 
 bool tiny_free(struct mcache *c, struct mspan *s, unsigned i, uintptr_t p)
@@ -268,18 +285,19 @@ bool tiny_free(struct mcache *c, struct mspan *s, unsigned i, uintptr_t p)
     unsigned live = load_acquire(&load_relaxed(&s->tiny_live)[i]); /* with tiny_retire's release */
     if (tiny_note_block(c->tiny) == block)
         return free_current(c, part);
-    uint64_t *note = pending_of(c, block);
-    unsigned freed = noted_parts(c, note, block);
-    if (!(live & part) || (freed & part)) {
-        store_relaxed(note, freed == 0 ? 0 : tiny_note(block, freed));
+    if (!(live & part))
         return false;
-    }
-    freed |= part;
-    bool all = freed == live && !(live == TINY_CURRENT && is_current(c->heap, block, &starts));
-    store_relaxed(note, all ? 0 : tiny_note(block, freed));
-    if (all)
+    uint64_t *place = pending_of(c, block), note = note_on(c, s, place, block);
+    bool again = note & part;
+    note |= part;
+    bool all = !again && tiny_note_parts(note) == live &&
+               !(live == TINY_CURRENT && is_current(c->heap, block, &starts));
+    store_relaxed(place, all ? 0 : note);
+    if (all) {
+        note_dropped(s, note);
         free_block(c, s, i);
-    return true;
+    }
+    return !again;
 }
 
 void tiny_flush(struct mcache *c)

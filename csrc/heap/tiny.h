@@ -19,7 +19,8 @@
  * Concurrency: an entry of tiny_live changes by a plain store of the P that has the block for itself,
  * because it fills it or because it has freed all its parts, and under the span's lock by any P while
  * the block is retired and shared. A P's current block with its starts, and each note, is one atomic
- * word (block << 16 | parts), written by the P and read by others.
+ * word (block << 16 | parts), written by the P and read by others. A span counts the notes of Ps that
+ * do not own it, so that its owner knows when it must look at them.
  * Go: mallocgcTiny in malloc.go.
  */
 #ifndef GOMEM_HEAP_TINY_H
@@ -29,6 +30,9 @@
 
 #define TINY_CURRENT UINT16_MAX
 
+/* In a note, where a block's address has zeros: the P that made it did not own the span. */
+#define TINY_FOREIGN ((uint64_t)1 << 16)
+
 static inline uint64_t tiny_note(uintptr_t block, unsigned parts)
 {
     return (uint64_t)block << 16 | parts;
@@ -36,7 +40,7 @@ static inline uint64_t tiny_note(uintptr_t block, unsigned parts)
 
 static inline uintptr_t tiny_note_block(uint64_t note)
 {
-    return note >> 16;
+    return note >> 20 << 4;
 }
 
 static inline unsigned tiny_note_parts(uint64_t note)
@@ -48,8 +52,8 @@ static inline unsigned tiny_note_parts(uint64_t note)
 void *malloc_tiny(struct mcache *c, size_t size);
 
 /* Frees the tiny object at p; false if none starts there. pre: p lies in slot i of s, for which
- * span_has_tiny. What other Ps are filling, or have noted as freed, is not looked at: tiny_live_parts
- * does that. */
+ * span_has_tiny. What other Ps are filling, or have noted as freed, is not looked at: unless c owns
+ * the span and tiny_foreign is 0, the caller has asked tiny_live_parts before. */
 MUST_USE bool tiny_free(struct mcache *c, struct mspan *s, unsigned i, uintptr_t p);
 /* Retires c's current block. */
 void tiny_retire(struct mcache *c);

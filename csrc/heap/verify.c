@@ -158,6 +158,8 @@ static enum gomem_status verify_owned(const struct mheap *h, const struct mspan 
         listed |= LIST_ENTRY(n, struct mspan, node) == s;
     if (current && listed)
         BROKEN("span 0x%zx: current and listed at once", (size_t)s->base);
+    if (listed && s->live == s->nelems)
+        BROKEN("span 0x%zx: full, but on its owner's list of partial spans", (size_t)s->base);
     if ((current || listed) != (s->slow_from == SLOW_FROM_LISTED))
         BROKEN("span 0x%zx: slow_from %u, current %d, listed %d", (size_t)s->base, s->slow_from,
                current, listed);
