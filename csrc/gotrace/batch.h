@@ -13,7 +13,7 @@
 #include <stddef.h>
 
 #include "base/status.h"
-#include "gotrace/trace_data.h"
+#include "gomem.h"
 
 /* Numbers of the format that more than one file needs (tracev2.Ev...). */
 enum trace_byte {

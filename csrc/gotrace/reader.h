@@ -23,7 +23,8 @@
 #include <stddef.h>
 
 #include "base/status.h"
-#include "gotrace/trace_data.h"
+#include "gomem.h"
+#include "heap/sizeclass.h"
 
 struct gotrace {
     struct gomem_trace_event *events;
@@ -42,12 +43,14 @@ MUST_USE enum gomem_status gotrace_read(const uint8_t *data, size_t size, struct
                                         struct gomem_error *err);
 void gotrace_free(struct gotrace *t);
 
+/* Go's own table of size classes. */
+MUST_USE enum gomem_status gotrace_size_classes(struct size_class_table *t,
+                                                struct gomem_error *err);
+
 /* How many bytes the user of an object may use: of its slot, without a malloc header. A request for as
  * many lands in the same size class. pre: e is one of t's OBJECT_EXISTS and OBJECT_ALLOC events. */
 uint64_t gotrace_usable_size(const struct gotrace *t, const struct gomem_trace_event *e);
 /* Size class of the object's slot: 0 large, or not known. */
 unsigned gotrace_size_class(const struct gotrace *t, const struct gomem_trace_event *e);
-/* Is it the second or a later object of a block of tiny ones? */
-bool gotrace_is_later_part(const struct gotrace *t, const struct gomem_trace_event *e);
 
 #endif

@@ -194,9 +194,14 @@ bool tables_label(struct tables *t, uint32_t generation, uint64_t id, uint32_t *
     return true;
 }
 
-const char *tables_label_text(const struct tables *t, uint32_t label)
+bool tables_label_with(struct tables *t, uint32_t generation, uint64_t id, const char *prefix,
+                       uint32_t *label)
 {
-    return t->names + t->label_names[label];
+    const struct string_entry *s = find_string(t, generation, id);
+    size_t n = strlen(prefix);
+    *label = 0;
+    return s == NULL || s->size < n || memcmp(s->data, prefix, n) != 0 ||
+           tables_label(t, generation, id, label);
 }
 
 /* --- The allocation experiment --- */

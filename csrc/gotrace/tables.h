@@ -68,8 +68,9 @@ void tables_free(struct tables *t);
 
 /* The index of the label whose string has this id, 0 if there is none; false: out of memory. */
 MUST_USE bool tables_label(struct tables *t, uint32_t generation, uint64_t id, uint32_t *label);
-/* What it says; "" for 0. Valid until the next label. */
-const char *tables_label_text(const struct tables *t, uint32_t label);
+/* The same if it begins with prefix; else 0. */
+MUST_USE bool tables_label_with(struct tables *t, uint32_t generation, uint64_t id,
+                                const char *prefix, uint32_t *label);
 
 uint32_t tables_type_slow(const struct generation_types *g, uint64_t id);
 

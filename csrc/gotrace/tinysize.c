@@ -12,6 +12,9 @@
  */
 #include "gotrace/track.h"
 
+#include <string.h>
+
+
 struct tiny_part {
     unsigned upper;     /* begins in the upper half */
     unsigned type_size; /* 0: not known, or not a tiny one */
@@ -25,25 +28,40 @@ static unsigned place(unsigned end, unsigned size)
     return (end + align - 1) & ~(align - 1);
 }
 
-/* Can a part of size bytes follow `end`, where it must begin? */
-static bool fits(const struct tiny_part *part, unsigned end, unsigned size)
+/* For each half and each end so far: the ends that an object which begins in that half can lead to. */
+struct rules {
+    uint32_t ends[2][TINY_SIZE + 1];
+};
+
+static void make_rules(struct rules *r)
 {
-    unsigned at = place(end, size);
-    return at + size <= TINY_SIZE && at / 8 == part->upper;
+    *r = (struct rules){0};
+    for (unsigned end = 0; end <= TINY_SIZE; end++)
+        for (unsigned size = 1; size <= TINY_SIZE; size++) {
+            unsigned at = place(end, size);
+            if (at + size <= TINY_SIZE)
+                r->ends[at / 8][end] |= 1u << (at + size);
+        }
 }
 
 /* leaves[i] has bit e set if parts i and later can be put when e bytes are taken. */
-static void find_ways(const struct tiny_part *parts, unsigned n, uint32_t *leaves)
+static void find_ways(const struct rules *r, const struct tiny_part *parts, unsigned n,
+                      uint32_t *leaves)
 {
     leaves[n] = (1u << (TINY_SIZE + 1)) - 1;
     for (unsigned i = n; i-- > 0;) {
         leaves[i] = 0;
         for (unsigned end = 0; end <= TINY_SIZE; end++)
-            for (unsigned size = 1; size <= TINY_SIZE; size++)
-                if (fits(&parts[i], end, size) &&
-                    (leaves[i + 1] >> (place(end, size) + size) & 1) != 0)
-                    leaves[i] |= 1u << end;
+            if ((r->ends[parts[i].upper][end] & leaves[i + 1]) != 0)
+                leaves[i] |= 1u << end;
     }
+}
+
+/* Can a part of size bytes follow `end`, begin in its half and leave a way for those behind it? */
+static bool fits(const struct tiny_part *part, unsigned end, unsigned size, uint32_t leaves)
+{
+    unsigned at = place(end, size);
+    return at + size <= TINY_SIZE && at / 8 == part->upper && (leaves >> (at + size) & 1) != 0;
 }
 
 /* How good size is for a part, more is better: a multiple of its type's size (one element before
@@ -58,10 +76,11 @@ static int merit(const struct tiny_part *part, unsigned size, unsigned share, bo
 }
 
 /* The sizes of n parts; false if Go's rule cannot have put them so. */
-static bool choose_sizes(const struct tiny_part *parts, unsigned n, unsigned *sizes)
+static bool choose_sizes(const struct rules *r, const struct tiny_part *parts, unsigned n,
+                         unsigned *sizes)
 {
     uint32_t leaves[MAX_PARTS + 1];
-    find_ways(parts, n, leaves);
+    find_ways(r, parts, n, leaves);
     if ((leaves[0] & 1) == 0)
         return false;
     unsigned end = 0;
@@ -73,11 +92,8 @@ static bool choose_sizes(const struct tiny_part *parts, unsigned n, unsigned *si
         unsigned share = end < limit ? (limit - end) / (more - i) : 1;
         int best = -1000;
         for (unsigned size = 1; size <= TINY_SIZE; size++) {
-            if (!fits(&parts[i], end, size) ||
-                (leaves[i + 1] >> (place(end, size) + size) & 1) == 0)
-                continue;
             int m = merit(&parts[i], size, share, i + 1 == n);
-            if (m > best) {
+            if (m > best && fits(&parts[i], end, size, leaves[i + 1])) {
                 best = m;
                 sizes[i] = size;
             }
@@ -87,29 +103,61 @@ static bool choose_sizes(const struct tiny_part *parts, unsigned n, unsigned *si
     return true;
 }
 
-static void infer_block(const struct tracker *t, const struct gomem_trace_type *types,
-                        uint32_t first)
+/* The last blocks' sizes: few kinds of blocks make up most of them. */
+enum { MEMO_ENTRIES = 256, MEMO_PARTS = 12 };
+
+struct memo {
+    uint64_t key; /* all that sizes depend on */
+    unsigned sizes[MAX_PARTS];
+};
+
+struct inference {
+    const struct tracker *tracker;
+    const struct gomem_trace_type *types;
+    struct rules rules;
+    struct memo memo[MEMO_ENTRIES];
+};
+
+static void remember_sizes(struct inference *f, const struct tiny_part *parts, unsigned n,
+                           unsigned *sizes)
 {
+    uint64_t key = 1;
+    for (unsigned i = 0; i < n && n <= MEMO_PARTS; i++)
+        key = key << 5 | parts[i].upper << 4 | parts[i].type_size;
+    struct memo *m = &f->memo[key * 0x9e3779b97f4a7c15u >> 56];
+    if (m->key != key || n > MEMO_PARTS) {
+        if (!choose_sizes(&f->rules, parts, n, m->sizes))
+            for (unsigned i = 0; i < n; i++)
+                m->sizes[i] = 1;
+        m->key = key;
+    }
+    memcpy(sizes, m->sizes, n * sizeof *sizes);
+}
+
+static void infer_block(struct inference *f, uint32_t first)
+{
+    struct gomem_trace_event *events = f->tracker->events;
     struct tiny_part parts[MAX_PARTS];
     unsigned sizes[MAX_PARTS], n = 0;
     uint32_t event = first;
     do {
-        const struct gomem_trace_event *e = &t->events[event];
-        uint64_t type_size = types[e->type].size;
+        uint64_t type_size = f->types[events[event].type].size;
         parts[n++] = (struct tiny_part){
-            .upper = e->address % TINY_SIZE != 0,
+            .upper = events[event].address % TINY_SIZE != 0,
             .type_size = type_size < TINY_SIZE ? (unsigned)type_size : 0,
             .event = event,
         };
-        event = e->next_part;
+        event = events[event].next_part;
     } while (event != 0 && n < MAX_PARTS);
-    bool known = choose_sizes(parts, n, sizes);
+    remember_sizes(f, parts, n, sizes);
     for (unsigned i = 0; i < n; i++)
-        t->events[parts[i].event].size = known ? sizes[i] : 1;
+        events[parts[i].event].size = sizes[i];
 }
 
 void tiny_infer_sizes(const struct tracker *t, const struct gomem_trace_type *types)
 {
+    struct inference f = {.tracker = t, .types = types};
+    make_rules(&f.rules);
     for (size_t i = 0; i < t->ntiny_blocks; i++)
-        infer_block(t, types, t->tiny_blocks[i]);
+        infer_block(&f, t->tiny_blocks[i]);
 }

@@ -144,48 +144,49 @@ static uint32_t take_block(struct tracker *t)
 {
     uint32_t block = t->free_blocks;
     if (block != 0) {
-        t->free_blocks = t->blocks[block][0];
+        t->free_blocks = t->blocks[block].numbers[0];
     } else {
-        uint32_t(*grown)[BLOCK_SLOTS] =
+        union track_block *grown =
             array_grow(t->blocks, &t->blocks_capacity, t->nblocks, 1, sizeof *grown);
         if (grown == NULL || t->nblocks == UINT32_MAX)
             return 0;
         t->blocks = grown;
         block = (uint32_t)t->nblocks++;
     }
-    memset(t->blocks[block], 0, sizeof t->blocks[block]);
+    memset(&t->blocks[block], 0, sizeof t->blocks[block]);
     return block;
 }
 
 static void give_block(struct tracker *t, uint32_t block)
 {
-    t->blocks[block][0] = t->free_blocks;
+    t->blocks[block].numbers[0] = t->free_blocks;
     t->free_blocks = block;
 }
 
 /* Slot i of s; NULL if it was never used. */
-static ALWAYS_INLINE uint32_t *find_slot(struct tracker *t, const struct track_span *s, uint32_t i)
+static ALWAYS_INLINE struct track_slot *find_slot(struct tracker *t, const struct track_span *s,
+                                                  uint32_t i)
 {
     uint32_t block = s->slots;
     if (s->nslots > BLOCK_SLOTS)
-        block = t->blocks[block][i / BLOCK_SLOTS]; /* block 0 holds zeros */
-    return LIKELY(block != 0) ? &t->blocks[block][i % BLOCK_SLOTS] : NULL;
+        block = t->blocks[block].numbers[i / BLOCK_SLOTS]; /* block 0 holds zeros */
+    return LIKELY(block != 0) ? &t->blocks[block].slots[i % BLOCK_SLOTS] : NULL;
 }
 
-static NOINLINE uint32_t *make_slot(struct tracker *t, struct track_span *s, uint32_t i)
+static NOINLINE struct track_slot *make_slot(struct tracker *t, struct track_span *s, uint32_t i)
 {
     if (s->slots == 0 && (s->slots = take_block(t)) == 0)
         return NULL;
     if (s->nslots <= BLOCK_SLOTS)
-        return &t->blocks[s->slots][i];
-    uint32_t block = t->blocks[s->slots][i / BLOCK_SLOTS];
+        return &t->blocks[s->slots].slots[i];
+    uint32_t block = t->blocks[s->slots].numbers[i / BLOCK_SLOTS];
     if (block == 0) {
         block = take_block(t);
         if (block == 0)
             return NULL;
-        t->blocks[s->slots][i / BLOCK_SLOTS] = block;
+        t->blocks[s->slots].numbers[i / BLOCK_SLOTS] = block;
     }
-    return &t->blocks[block][i % BLOCK_SLOTS];
+    return &t->blocks[block].slots[i % BLOCK_SLOTS];
 }
 
 /* --- Spans --- */
@@ -293,8 +294,8 @@ static void forget_span(struct tracker *t, uint32_t number)
     }
     if (s->slots != 0 && s->nslots > BLOCK_SLOTS)
         for (unsigned i = 0; i < BLOCK_SLOTS; i++)
-            if (t->blocks[s->slots][i] != 0)
-                give_block(t, t->blocks[s->slots][i]);
+            if (t->blocks[s->slots].numbers[i] != 0)
+                give_block(t, t->blocks[s->slots].numbers[i]);
     if (s->slots != 0)
         give_block(t, s->slots);
     s->elem_size = 0;
@@ -375,21 +376,21 @@ bool track_object_new(struct tracker *t, uint32_t index)
     e->noscan = s->span_class & 1;
     if (s->header && e->kind == GOMEM_TRACE_OBJECT_EXISTS)
         e->address += MALLOC_HEADER_SIZE;
-    uint32_t *slot = find_slot(t, s, i);
+    struct track_slot *slot = find_slot(t, s, i);
     if (UNLIKELY(slot == NULL)) {
         slot = make_slot(t, s, i);
         if (slot == NULL)
             return false;
     }
-    if (UNLIKELY(*slot != 0)) {
+    if (UNLIKELY(slot->number != 0)) {
         bool joined = false;
-        if (s->span_class == TINY_SPAN_CLASS && !track_part(t, *slot - 1, index, &joined))
+        if (s->span_class == TINY_SPAN_CLASS && !track_part(t, slot->number - 1, index, &joined))
             return false;
         if (joined)
             return true;
-        wait_for_free(t, s->base + i * s->elem_size, TRACK_OBJECT, *slot);
+        wait_for_free(t, s->base + i * s->elem_size, TRACK_OBJECT, slot->number);
     }
-    *slot = index + 1;
+    *slot = (struct track_slot){index + 1, e->type};
     t->facts->final_live_objects++;
     t->facts->final_live_bytes += s->elem_size;
     if (LIKELY(e->kind == GOMEM_TRACE_OBJECT_ALLOC)) {
@@ -399,22 +400,10 @@ bool track_object_new(struct tracker *t, uint32_t index)
     return true;
 }
 
-void track_object_free(struct tracker *t, uint32_t index)
+/* A free of what the slot holds no more, or never did. */
+static COLD void free_elsewhere(struct tracker *t, struct gomem_trace_event *e, uint32_t number)
 {
-    struct gomem_trace_event *e = &t->events[index];
-    uint64_t address = e->address = t->min_heap_address + 8 * e->address;
-    struct track_span *s = find_span(t, address);
-    uint32_t i = s == NULL ? 0 : slot_index(s, address), number = 0;
-    if (UNLIKELY(t->nwaiting > 0))
-        number = take_waiting(t, address, TRACK_OBJECT);
-    if (LIKELY(number == 0) && LIKELY(s != NULL && i < s->nslots)) {
-        uint32_t *slot = find_slot(t, s, i);
-        if (LIKELY(slot != NULL)) {
-            number = *slot;
-            *slot = 0;
-        }
-    }
-    if (UNLIKELY(number == 0)) {
+    if (number == 0) {
         t->facts->unmatched_frees++;
         return;
     }
@@ -426,6 +415,35 @@ void track_object_free(struct tracker *t, uint32_t index)
     e->noscan = a->noscan;
     t->facts->final_live_objects--;
     t->facts->final_live_bytes -= a->size;
+}
+
+void track_object_free(struct tracker *t, uint32_t index)
+{
+    struct gomem_trace_event *e = &t->events[index];
+    uint64_t address = e->address = t->min_heap_address + 8 * e->address;
+    if (UNLIKELY(t->nwaiting > 0)) {
+        uint32_t number = take_waiting(t, address, TRACK_OBJECT);
+        if (number != 0) {
+            free_elsewhere(t, e, number);
+            return;
+        }
+    }
+    struct track_span *s = find_span(t, address);
+    uint32_t i = s == NULL ? 0 : slot_index(s, address);
+    struct track_slot *slot = s == NULL || i >= s->nslots ? NULL : find_slot(t, s, i);
+    if (UNLIKELY(slot == NULL || slot->number == 0)) {
+        free_elsewhere(t, e, 0);
+        return;
+    }
+    e->link = slot->number - 1;
+    e->size = s->elem_size;
+    e->type = slot->type;
+    e->noscan = s->span_class & 1;
+    if (s->header)
+        e->address = s->base + i * s->elem_size + MALLOC_HEADER_SIZE;
+    slot->number = 0;
+    t->facts->final_live_objects--;
+    t->facts->final_live_bytes -= s->elem_size;
 }
 
 /* --- Stacks --- */

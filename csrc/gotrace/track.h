@@ -9,7 +9,7 @@
  * Called by events.c for every event of the allocation experiment.
  *
  * Invariants: a page leads to the span that was last allocated over it, and to none once that is freed;
- * a slot holds the index + 1 of the event of its object (of a tiny block: of its first), or 0.
+ * a slot has the event of its object (of a tiny block: of its first), or none.
  *
  * Concurrency: none; owned by the reader.
  * Go: runtime/traceallocfree.go says what the events mean; mheap.go, mbitmap.go where things lie.
@@ -44,6 +44,17 @@ struct track_span {
     bool header; /* objects begin 8 bytes into their slots */
 };
 
+struct track_slot {
+    uint32_t number; /* index of the event of what lives there + 1; 0: nothing */
+    uint32_t type;   /* and its type, so that its free needs not look at the event */
+};
+
+/* Slots of a span, or numbers of blocks of them. */
+union track_block {
+    struct track_slot slots[BLOCK_SLOTS];
+    uint32_t numbers[BLOCK_SLOTS];
+};
+
 struct track_chunk {
     uint32_t spans[CHUNK_PAGES]; /* index in tracker.spans, 0 none */
 };
@@ -73,9 +84,9 @@ struct tracker {
     struct track_span *spans; /* 0 is none */
     size_t nspans, spans_capacity;
     uint32_t free_spans; /* linked by .slots */
-    uint32_t (*blocks)[BLOCK_SLOTS]; /* 0 is none */
+    union track_block *blocks; /* 0 is none */
     size_t nblocks, blocks_capacity;
-    uint32_t free_blocks; /* linked by their first number */
+    uint32_t free_blocks; /* linked by numbers[0] */
 
     struct map stacks; /* address to index of event + 1 */
     struct track_waiting waiting[MAX_WAITING];

@@ -1,7 +1,7 @@
 /* Numbers as traces write them: seven bits a byte, low ones first, the top bit says "more follows".
  *
- * Called by every file that looks into a batch. varint_read checks every byte; varint_read_fast wants
- * 16 readable bytes and decodes without a branch a byte, for the event loop.
+ * Called by every file that looks into a batch. varint_read checks every byte; the others want 16
+ * readable bytes and do without a branch a byte, for the event loop.
  *
  * Concurrency: stateless.
  * Go: encoding/binary.Uvarint, traceBuf.varint.
@@ -36,12 +36,8 @@ MUST_USE static inline const uint8_t *varint_read(const uint8_t *p, const uint8_
 
 /* The same where VARINT_READABLE bytes may be read. The number may reach beyond what belongs to it:
  * the caller compares the result with its end. */
-MUST_USE static ALWAYS_INLINE const uint8_t *varint_read_fast(const uint8_t *p, uint64_t *out)
+MUST_USE static ALWAYS_INLINE const uint8_t *varint_read_long(const uint8_t *p, uint64_t *out)
 {
-    if (LIKELY(*p < 0x80)) {
-        *out = *p;
-        return p + 1;
-    }
     uint64_t word;
     memcpy(&word, p, sizeof word); /* little-endian, as all machines Go's heap model is for */
     uint64_t stops = ~word & 0x8080808080808080u;
@@ -52,6 +48,15 @@ MUST_USE static ALWAYS_INLINE const uint8_t *varint_read_fast(const uint8_t *p, 
     word = (word & 0x00003fff00003fffu) | (word & 0x3fff00003fff0000u) >> 2;
     *out = (word & 0x000000000fffffffu) | (word & 0x0fffffff00000000u) >> 4;
     return p + (((unsigned)__builtin_ctzll(stops) + 1) >> 3);
+}
+
+/* The same for numbers that are mostly below 128. */
+MUST_USE static ALWAYS_INLINE const uint8_t *varint_read_short(const uint8_t *p, uint64_t *out)
+{
+    if (UNLIKELY(*p >= 0x80))
+        return varint_read_long(p, out);
+    *out = *p;
+    return p + 1;
 }
 
 #endif

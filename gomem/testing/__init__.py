@@ -1,0 +1,296 @@
+"""Hypothesis strategies and a state machine for testing what is built on a heap.
+
+    from gomem.testing import HeapMachine, sizes
+
+    TestHeap = HeapMachine.TestCase          # runs the machine as a unittest / pytest case
+
+    @given(sizes())
+    def test_something(size): ...
+
+The machine allocates, frees in any order and from any thread, gives memory back to the system,
+lets the system refuse it, and after every step verifies the heap and compares it with a model that
+knows nothing but which objects there are and what was written into them. Subclass it to change the
+heap it runs on (``options``) or to add rules.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+
+import gomem
+
+__all__ = ["HeapMachine", "class_edges", "os_refuses", "sizes"]
+
+
+def class_edges(table: gomem.SizeClasses | None = None) -> list[int]:
+    """Sizes in bytes at which something changes: one below, at and above each class, the limits of
+    tiny objects and of small ones, and a page."""
+    table = table or gomem.SizeClasses()
+    around = [c.size for c in list(table)[1:]] + [16, table[-1].size - 8, table.page_size]
+    return sorted({max(0, size + d) for size in around for d in (-1, 0, 1)})
+
+
+def sizes(
+    table: gomem.SizeClasses | None = None, *, max_size: int = 200_000, zero: bool = True
+) -> st.SearchStrategy[int]:
+    """Sizes in bytes of allocations, leaning towards the edges of classes and towards small ones."""
+    edges = [s for s in class_edges(table) if s <= max_size and (zero or s > 0)]
+    low = 0 if zero else 1
+    return st.one_of(
+        st.sampled_from(edges),
+        st.integers(low, min(128, max_size)),
+        st.integers(low, min(2048, max_size)),
+        st.integers(low, max_size),
+    )
+
+
+@contextlib.contextmanager
+def os_refuses(heap: gomem.Heap, first: int = 0, count: int = 1 << 62) -> Iterator[None]:
+    """Makes the system refuse memory to a heap: the calls numbered from ``first`` (0 is the next one),
+    ``count`` of them. They are mmap, madvise and the like; what they were for gets MemoryError, or
+    does without."""
+    heap._fail_os_calls(first, count)
+    try:
+        yield
+    finally:
+        if not heap.closed:
+            heap._fail_os_calls(0, 0)
+
+
+@dataclass
+class _Object:
+    ref: gomem.Ref
+    size: int
+    pattern: int | None  # what its bytes are; None: zeros
+
+    def check(self) -> None:
+        assert self.ref.size == self.size
+        with self.ref.view() as view:
+            expected = bytes([self.pattern or 0]) * self.size
+            assert bytes(view) == expected, f"{self.ref!r} was overwritten"
+
+
+class HeapMachine(RuleBasedStateMachine):
+    """A heap under random use; see the module. Settings are class variables."""
+
+    options: ClassVar[dict[str, Any]] = {"procs": 2}
+    """Keyword arguments of the :class:`gomem.Heap`."""
+    max_size: ClassVar[int] = 200_000
+    """Largest size of an object in bytes."""
+    max_objects: ClassVar[int] = 300
+
+    heap: gomem.Heap
+    objects: list[_Object]
+
+    @initialize()
+    def make_heap(self) -> None:
+        self.heap = gomem.Heap(**self.options)
+        self.objects = []
+
+    def teardown(self) -> None:
+        if not hasattr(self, "heap"):
+            return
+        for obj in self.objects:
+            obj.check()
+            self.heap.free(obj.ref)
+        self.objects.clear()
+        self.heap.flush()
+        self.heap.verify()
+        stats = self.heap.stats()
+        assert stats.heap_objects == 0, f"{stats.heap_objects} objects leaked"
+        assert stats.heap_inuse == 0, f"{stats.heap_inuse} bytes of spans leaked"
+        self.heap.close()
+
+    # --- What a subclass may want to reuse ---
+
+    def keep(self, ref: gomem.Ref, size: int) -> None:
+        """Checks that a new object is zeroed and overlaps no other, and adds it to the model."""
+        if size == 0:
+            return
+        obj = _Object(ref, size, None)
+        obj.check()
+        start, end = ref.address, ref.address + size
+        for other in self.objects:
+            address = other.ref.address
+            assert end <= address or address + other.size <= start, f"{ref!r} overlaps {other!r}"
+        self.objects.append(obj)
+
+    def in_threads(self, work: list[Callable[[], None]]) -> None:
+        """Runs functions in threads of their own, all at once; re-raises what they raise."""
+        errors: list[BaseException] = []
+
+        def run(f: Callable[[], None]) -> None:
+            try:
+                f()
+            except BaseException as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=run, args=(f,)) for f in work]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        if errors:
+            raise errors[0]
+
+    # --- Rules ---
+
+    @precondition(lambda self: len(self.objects) < self.max_objects)
+    @rule(data=st.data())
+    def alloc(self, data: st.DataObject) -> None:
+        size = data.draw(sizes(max_size=self.max_size), label="size")
+        try:
+            ref = self.heap.alloc(size)
+        except MemoryError:
+            return
+        self.keep(ref, size)
+
+    @precondition(lambda self: len(self.objects) < self.max_objects)
+    @rule(size=sizes(max_size=5000, zero=False))
+    def alloc_scan(self, size: int) -> None:
+        try:
+            ref = self.heap.alloc(size, noscan=False)
+        except MemoryError:
+            return
+        self.keep(ref, size)
+
+    @precondition(lambda self: len(self.objects) < self.max_objects)
+    @rule(wanted=st.lists(sizes(max_size=3000, zero=False), max_size=40))
+    def alloc_many(self, wanted: list[int]) -> None:
+        try:
+            roots = self.heap.alloc_many(wanted)
+        except MemoryError:
+            return
+        assert len(roots) == roots.live == len(wanted)
+        for ref, size in zip(roots, wanted):
+            self.keep(ref, size)
+
+    @precondition(lambda self: self.objects)
+    @rule(data=st.data())
+    def write(self, data: st.DataObject) -> None:
+        obj = data.draw(st.sampled_from(self.objects), label="object")
+        with obj.ref.view() as view:
+            if view.readonly:
+                return
+            obj.pattern = data.draw(st.integers(1, 255), label="pattern")
+            view[:] = bytes([obj.pattern]) * obj.size
+
+    @precondition(lambda self: self.objects)
+    @rule(data=st.data())
+    def free(self, data: st.DataObject) -> None:
+        index = data.draw(st.integers(0, len(self.objects) - 1), label="index")
+        obj = self.objects.pop(index)
+        obj.check()
+        by_address = data.draw(st.booleans(), label="by address")
+        address = obj.ref.address
+        self.heap.free(address if by_address else obj.ref)
+        assert obj.ref.freed
+        assert self.heap.lookup(address).kind != "object" or obj.size < 16
+
+    @precondition(lambda self: self.objects)
+    @rule(data=st.data())
+    def free_several(self, data: st.DataObject) -> None:
+        n = data.draw(st.integers(1, len(self.objects)), label="how many")
+        going, self.objects = self.objects[:n], self.objects[n:]
+        for obj in going:
+            obj.check()
+        if data.draw(st.booleans(), label="as addresses"):
+            self.heap.free_many([obj.ref.address for obj in going])
+        else:
+            self.heap.free_many([obj.ref for obj in going])
+        assert all(obj.ref.freed for obj in going)
+
+    @precondition(lambda self: self.objects)
+    @rule(data=st.data())
+    def free_wrongly(self, data: st.DataObject) -> None:
+        """Addresses that are none change nothing."""
+        obj = data.draw(st.sampled_from(self.objects), label="object")
+        address = obj.ref.address
+        others = {o.ref.address for o in self.objects}
+        wrong = [a for a in (address + 1, address + obj.size - 1, address - 1) if a not in others]
+        for bad in [*wrong, 8, 2**63, -1]:
+            try:
+                self.heap.free(bad)
+            except gomem.InvalidPointerError:
+                continue
+            raise AssertionError(f"free({bad:#x}) beside {obj!r} was accepted")
+
+    @rule(data=st.data(), nthreads=st.integers(2, 3))
+    def from_threads(self, data: st.DataObject, nthreads: int) -> None:
+        """Several threads allocate, and free what the others allocated before."""
+        plan = [
+            data.draw(st.lists(sizes(max_size=2000, zero=False), max_size=30), label="sizes")
+            for _ in range(nthreads)
+        ]
+        made: list[list[tuple[gomem.Ref, int]]] = [[] for _ in range(nthreads)]
+        shares = [self.objects[i::nthreads] for i in range(nthreads)]
+        self.objects = []
+
+        def work(i: int) -> None:
+            for k, size in enumerate(plan[i]):
+                with contextlib.suppress(MemoryError):
+                    made[i].append((self.heap.alloc(size), size))
+                if k < len(shares[i]):
+                    self.heap.free(shares[i][k].ref)
+
+        self.in_threads([lambda i=i: work(i) for i in range(nthreads)])  # type: ignore[misc]
+        for i in range(nthreads):
+            self.objects += [o for o in shares[i] if not o.ref.freed]
+        for refs in made:
+            for ref, size in refs:
+                self.keep(ref, size)
+
+    @rule(first=st.integers(0, 3), count=st.integers(1, 4), size=sizes(max_size=200_000, zero=False))
+    def alloc_refused(self, first: int, count: int, size: int) -> None:
+        """The system refuses some calls while an object is allocated: it is there, or it is not."""
+        with os_refuses(self.heap, first, count):
+            try:
+                ref = self.heap.alloc(size)
+            except MemoryError:
+                return
+        self.keep(ref, size)
+
+    @rule()
+    def release_os_memory(self) -> None:
+        self.heap.release_os_memory()
+        stats = self.heap.stats()
+        assert stats.heap_idle == stats.heap_released
+
+    @rule()
+    def flush(self) -> None:
+        self.heap.flush()
+
+    # --- Invariants ---
+
+    @invariant()
+    def heap_is_sound(self) -> None:
+        if hasattr(self, "heap"):
+            self.heap.verify()
+
+    @invariant()
+    def statistics_agree(self) -> None:
+        if not hasattr(self, "heap"):
+            return
+        s = self.heap.stats()
+        parts = (s.heap_sys, s.stack_sys, s.mspan_sys, s.mcache_sys, s.buck_hash_sys, s.gc_sys)
+        assert s.sys == sum(parts) + s.other_sys
+        assert s.heap_sys == s.heap_idle + s.heap_inuse
+        assert s.heap_released <= s.heap_idle
+        assert s.heap_objects == s.mallocs - s.frees
+        # Tiny objects share blocks; all others are counted one by one.
+        tiny = sum(1 for o in self.objects if o.size < 16)
+        assert len(self.objects) - tiny <= s.heap_objects <= len(self.objects) + self.heap.procs
+        assert s.heap_alloc >= sum(o.size for o in self.objects)

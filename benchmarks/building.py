@@ -1,0 +1,198 @@
+"""Finds the peers and compiles the programs of peers/ against them.
+
+Programs are kept in build/bench/ under the hash of what they were made from, so that only what
+changed is compiled again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+BUILD = ROOT / "build" / "bench"
+CC = shlex.split(os.environ.get("CC", "cc"))
+
+ROOMS = ("platform", "heap", "sched", "gotrace", "runtime")
+CORE_FLAGS = ["-std=gnu11", "-O2", "-fvisibility=hidden", "-pthread", "-DGOMEM_CHECK_LEVEL=0"]
+# Without builtins the compiler cannot pair off a malloc with its free; without the PLT a call into
+# a peer's shared library is one indirect call.
+PROGRAM_FLAGS = ["-std=gnu11", "-O2", "-fno-builtin", "-fno-plt", "-pthread"]
+PROGRAM_SOURCES = ("main.c", "one_thread.c", "objects.c", "threads.c")
+
+
+@dataclass(frozen=True)
+class Library:
+    """A peer for malloc and free: how to link with it."""
+
+    name: str
+    candidates: tuple[str, ...]
+    """Linker arguments, tried in turn; the peer answers for malloc or it is not there."""
+    answers: str
+    """What the file name of the library that has malloc must contain."""
+
+
+LIBRARIES = (
+    Library("glibc", ("",), "libc"),
+    Library("mimalloc", ("-l:libmimalloc.so.2", "-lmimalloc"), "mimalloc"),
+    Library("jemalloc", ("-l:libjemalloc.so.2", "-ljemalloc"), "jemalloc"),
+    Library("tcmalloc", ("-l:libtcmalloc_minimal.so.4", "-ltcmalloc_minimal"), "tcmalloc"),
+)
+
+
+@dataclass
+class Programs:
+    """What was built: name of the allocator -> program. ``skipped`` says why others are missing."""
+
+    paths: dict[str, Path] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+def _run(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, **options)  # type: ignore[call-overload,no-any-return]
+
+
+def _hash(*parts: object) -> str:
+    h = hashlib.sha256()
+    for part in parts:
+        h.update(part.read_bytes() if isinstance(part, Path) else str(part).encode())
+        h.update(b"\0")
+    return h.hexdigest()[:16]
+
+
+def _first_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return next((line for line in lines if "error" in line), lines[0] if lines else "no message")
+
+
+def _build_core(csrc: Path, skipped: list[str]) -> Path:
+    """An archive of the core's objects, of those rooms that compile; the linker takes what it needs.
+
+    A room in the making is left out with a line that says so; if it is needed, linking fails.
+    """
+    sources = [s for room in ROOMS for s in sorted((csrc / room).glob("*.c"))]
+    everything = [*sorted(csrc.rglob("*.h")), *sources]
+    folder = BUILD / f"core-{_hash(CC, CORE_FLAGS, csrc, *everything)}"
+    archive = folder / "libgomem.a"
+    if archive.exists() and not (folder / "left_out").exists():
+        return archive
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def compile_one(source: Path) -> tuple[Path, str]:
+        obj = folder / f"{source.parent.name}_{source.stem}.o"
+        done = _run([*CC, *CORE_FLAGS, "-I", str(csrc), "-c", str(source), "-o", str(obj)])
+        return obj, "" if done.returncode == 0 else _first_line(done.stderr)
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        results = list(pool.map(compile_one, sources))
+    failed = {s.parent.name: message for s, (_, message) in zip(sources, results) if message}
+    for room, message in failed.items():
+        skipped.append(f"csrc/{room} is left out, it does not compile: {message}")
+    objects = [str(o) for s, (o, _) in zip(sources, results) if s.parent.name not in failed]
+    archive.unlink(missing_ok=True)
+    subprocess.run(["ar", "rcs", str(archive), *objects], check=True)
+    if failed:
+        (folder / "left_out").touch()
+    return archive
+
+
+def _build_gomem(csrc: Path, programs: Programs) -> None:
+    archive = _build_core(csrc, programs.skipped)
+    sources = [HERE / "peers" / name for name in PROGRAM_SOURCES]
+    headers = [HERE / "peers" / "alloc_api.h", HERE / "peers" / "harness.h"]
+    program = BUILD / f"gomem-{_hash(CC, PROGRAM_FLAGS, archive, *sources, *headers)}"
+    if not program.exists():
+        done = _run([*CC, *PROGRAM_FLAGS, "-DPEER_GOMEM", "-I", str(csrc), *map(str, sources),
+                     str(archive), "-lm", "-o", str(program)])  # fmt: skip
+        if done.returncode != 0:
+            raise OSError(f"gomem's own program cannot be built: {_first_line(done.stderr)}")
+    programs.paths["gomem"] = program
+    programs.versions["gomem"] = _run([str(program), "who"]).stdout.split()[-1]
+
+
+def _link_library(library: Library, argument: str, program: Path) -> str:
+    """Links with one candidate; what went wrong, or nothing."""
+    sources = [str(HERE / "peers" / name) for name in PROGRAM_SOURCES]
+    link = ["-Wl,--no-as-needed", argument] if argument else []
+    done = _run([*CC, *PROGRAM_FLAGS, *sources, "-o", str(program), *link, "-ldl"])
+    if done.returncode != 0:
+        return "not found by the linker"
+    answer = _run([str(program), "who"])
+    if answer.returncode != 0 or library.answers not in Path(answer.stdout.strip()).name:
+        program.unlink()
+        return f"malloc is not its own: {answer.stdout.strip() or 'the program does not start'}"
+    return ""
+
+
+def _build_library(library: Library, programs: Programs) -> None:
+    sources = [HERE / "peers" / name for name in PROGRAM_SOURCES]
+    headers = [HERE / "peers" / "alloc_api.h", HERE / "peers" / "harness.h"]
+    program = BUILD / f"{library.name}-{_hash(CC, PROGRAM_FLAGS, library, *sources, *headers)}"
+    reason = ""
+    if not program.exists():
+        for argument in library.candidates:
+            reason = _link_library(library, argument, program)
+            if not reason:
+                break
+    if reason:
+        programs.skipped.append(f"{library.name} is skipped: {reason}")
+        return
+    programs.paths[library.name] = program
+    file = Path(_run([str(program), "who"]).stdout.strip())
+    programs.versions[library.name] = _library_version(library.name, file)
+
+
+def _library_version(name: str, file: Path) -> str:
+    """A version number: glibc's from the system, others' from their package or their file name."""
+    if name == "glibc":
+        return os.confstr("CS_GNU_LIBC_VERSION") or "glibc"
+    if shutil.which("dpkg-query"):
+        for path in (file, file.resolve(), Path("/usr") / str(file).lstrip("/")):
+            owner = _run(["dpkg-query", "-S", str(path)]).stdout.partition(": ")[0]
+            if owner:
+                return _run(["dpkg-query", "-W", "-f", "${Version}", owner]).stdout
+    match = re.search(r"\.so\.([\d.]+)", file.resolve().name)
+    return match[1] if match else "unknown"
+
+
+def _build_go(programs: Programs) -> None:
+    go = shutil.which("go")
+    if go is None:
+        programs.skipped.append("go is skipped: there is no go on PATH")
+        return
+    folder = HERE / "peers" / "go"
+    env = {**os.environ, "GOTOOLCHAIN": "local", "GOFLAGS": "-buildvcs=false", "GOWORK": "off"}
+    version = _run([go, "env", "GOVERSION"], env=env, cwd=folder).stdout.strip()
+    program = BUILD / f"go-{_hash(version, folder / 'main.go', folder / 'go.mod')}"
+    if not program.exists():
+        done = _run([go, "build", "-o", str(program), "."], env=env, cwd=folder)
+        if done.returncode != 0:
+            programs.skipped.append(f"go is skipped: {_first_line(done.stderr)}")
+            return
+    programs.paths["go"] = program
+    programs.versions["go"] = version.removeprefix("go")
+
+
+def build(csrc: Path = ROOT / "csrc") -> Programs:
+    """Builds all that can be built. Raises OSError if gomem's own program cannot."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    programs = Programs()
+    _build_gomem(csrc.resolve(), programs)
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        list(pool.map(lambda library: _build_library(library, programs), LIBRARIES))
+    programs.paths = {
+        name: programs.paths[name]
+        for name in ("gomem", *(library.name for library in LIBRARIES))
+        if name in programs.paths
+    }
+    _build_go(programs)
+    return programs

@@ -1,0 +1,3 @@
+module gomem/benchmarks/peers
+
+go 1.21

@@ -1,0 +1,144 @@
+/* Workloads that only gomem has: objects with pointers, and the loop alloc_many is compared with.
+ *
+ *   typed-pair, typed-fifo   a struct of SIZE bytes of pointers, as Go's BenchmarkMallocTypeInfo8,
+ *                            16, 32; SIZE 768: Go's [2]LargeStruct, 32 slices of bytes
+ *   loop-fresh               a million objects of SIZE bytes, allocated in a loop into a new table,
+ *                            in a new heap; operations are allocations alone
+ *   loop-warm                the same in a heap that has had as many before
+ *   unloop                   frees them in a loop
+ *
+ * Called through harness.h. In programs for other allocators the table is empty.
+ *
+ * Concurrency: one thread.
+ */
+#include "harness.h"
+
+#ifdef PEER_GOMEM
+
+enum { BATCH = 1000, MILLION = 1000000, LARGE_STRUCT_SLICES = 16 };
+
+static struct gomem_error error;
+
+static const struct gomem_type *checked(const struct gomem_type *t)
+{
+    if (t == NULL)
+        die(error.message);
+    return t;
+}
+
+/* A struct with one array of n pointers: struct { p [n]*int }. */
+static const struct gomem_type *struct_of_pointers(size_t n)
+{
+    const struct gomem_type *field =
+        checked(gomem_type_array(checked(gomem_type_pointer("*int", &error)), n, &error));
+    return checked(gomem_type_struct("typeinfo", (const char *[]){"p"}, &field, 1, &error));
+}
+
+/* struct { x [16][]byte }; a slice is a pointer and two integers. */
+static const struct gomem_type *large_struct(void)
+{
+    const struct gomem_type *integer = checked(gomem_type_basic(GOMEM_INT64, &error));
+    const struct gomem_type *parts[] = {checked(gomem_type_pointer("*byte", &error)), integer,
+                                        integer};
+    const struct gomem_type *slice = checked(gomem_type_struct(
+        "[]byte", (const char *[]){"array", "len", "cap"}, parts, 3, &error));
+    const struct gomem_type *field =
+        checked(gomem_type_array(slice, LARGE_STRUCT_SLICES, &error));
+    return checked(gomem_type_struct("LargeStruct", (const char *[]){"x"}, &field, 1, &error));
+}
+
+static void prepare_typed(struct run *r)
+{
+    r->objects = own_memory(BATCH * sizeof *r->objects);
+    const struct gomem_type *large = large_struct();
+    bool is_large = r->size == 2 * gomem_type_size(large);
+    r->type = is_large ? large : struct_of_pointers(r->size / WORD_BYTES);
+    r->size = is_large ? 2 : 1;
+}
+
+static size_t run_typed_pair(struct run *r)
+{
+    for (unsigned i = 0; i < BATCH; i++) {
+        void *object = gomem_alloc_typed(r->h, r->type, r->size);
+        touch(object);
+        api_free(r->h, object);
+    }
+    return BATCH;
+}
+
+static size_t run_typed_fifo(struct run *r)
+{
+    for (unsigned i = 0; i < BATCH; i++) {
+        r->objects[i] = gomem_alloc_typed(r->h, r->type, r->size);
+        touch(r->objects[i]);
+    }
+    for (unsigned i = 0; i < BATCH; i++)
+        api_free(r->h, r->objects[i]);
+    return BATCH;
+}
+
+/* --- The loop behind alloc_many --- */
+
+/* A table of a million addresses, allocated as alloc_many does it: its pages are part of the cost. */
+static uint64_t *loop(alloc_handle p, size_t size, double *seconds)
+{
+    double start = now();
+    uint64_t *addresses = malloc(MILLION * sizeof *addresses);
+    if (addresses == NULL)
+        die("no memory for a million addresses");
+    for (size_t i = 0; i < MILLION; i++)
+        addresses[i] = (uint64_t)(uintptr_t)gomem_alloc(p, size);
+    *seconds += now() - start;
+    return addresses;
+}
+
+static void unloop(alloc_handle p, uint64_t *addresses, double *seconds)
+{
+    double start = now();
+    for (size_t i = 0; i < MILLION; i++)
+        api_free(p, (void *)(uintptr_t)addresses[i]);
+    *seconds += now() - start;
+    free(addresses);
+}
+
+static size_t run_loop_fresh(struct run *r)
+{
+    struct gomem_options options = gomem_options_default();
+    struct gomem_runtime *rt;
+    if (gomem_runtime_new(&options, &rt, &error) != GOMEM_OK)
+        die(error.message);
+    struct gomem_proc *p = gomem_proc_acquire(rt);
+    free(loop(p, r->size, &r->seconds));
+    gomem_proc_release(p);
+    gomem_runtime_delete(rt);
+    return MILLION;
+}
+
+static size_t run_loop_warm(struct run *r)
+{
+    double other = 0;
+    unloop(r->h, loop(r->h, r->size, &r->seconds), &other);
+    return MILLION;
+}
+
+static size_t run_unloop(struct run *r)
+{
+    double other = 0;
+    unloop(r->h, loop(r->h, r->size, &other), &r->seconds);
+    return MILLION;
+}
+
+const struct workload object_workloads[] = {
+    {"typed-pair", prepare_typed, run_typed_pair},
+    {"typed-fifo", prepare_typed, run_typed_fifo},
+    {"loop-fresh", NULL, run_loop_fresh},
+    {"loop-warm", NULL, run_loop_warm},
+    {"unloop", NULL, run_unloop},
+    {NULL, NULL, NULL},
+};
+
+#else
+
+const struct workload object_workloads[] = {{NULL, NULL, NULL}};
+
+#endif

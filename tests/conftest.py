@@ -1,0 +1,43 @@
+"""Every test ends with a look at what it left behind."""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+import gomem.heap
+
+faulthandler.enable()
+
+settings.register_profile(
+    "ci",
+    deadline=None,
+    max_examples=60,
+    stateful_step_count=40,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.register_profile("long", settings.get_profile("ci"), max_examples=3000,
+                          stateful_step_count=400)  # fmt: skip
+settings.load_profile("ci")
+
+
+@pytest.fixture(autouse=True)
+def heaps_are_sound() -> Iterator[None]:
+    """Heaps that are still open after a test are verified, and none survives it for long."""
+    yield
+    for heap in list(gomem.heap._heaps):
+        if not heap.closed:
+            heap.verify()
+    gc.collect()
+
+
+@pytest.fixture
+def heap() -> Iterator[gomem.Heap]:
+    """A heap with one P."""
+    with gomem.Heap(procs=1) as h:
+        yield h
+        h.verify()
