@@ -26,7 +26,8 @@ def _rounding(heap: Heap, spans: np.ndarray[Any, Any]) -> dict[tuple[int, bool],
     at = np.searchsorted(spans["base"], held[:, 0], side="right").astype(np.int64) - 1
     inside = at >= 0
     inside[inside] &= held[inside, 0] < (
-        spans["base"][at[inside]] + spans["npages"][at[inside]] * np.uint64(heap.size_class_table.page_size)
+        spans["base"][at[inside]]
+        + spans["npages"][at[inside]] * np.uint64(heap.size_class_table.page_size)
     )
     held, at = held[inside], at[inside]
     slot = (held[:, 0] - spans["base"][at]) // spans["elem_size"][at]

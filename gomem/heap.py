@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from gomem._core import Ref
+    from gomem.replay import Replay
 
 _HUGE_PAGES = {"default": 0, "always": 1, "never": 2}
 _PLACES = ("outside", "free page", "object", "free slot", "span tail", "stack", "zero")
@@ -201,6 +203,38 @@ class Heap(_core.Heap):
     ) -> None:
         self.close()
 
+    # --- Replaying ---
+
+    def replay(
+        self,
+        events: Any,
+        *,
+        until: int | None = None,
+        samples: int = 1000,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> Replay:
+        """Does what a Go program did: replays the events of a trace on this heap's Ps.
+
+        events: a :class:`gomem.gotrace.Trace`, or an array of its event records.
+        until: stop after that many events; the result's ``run()`` goes on.
+        samples: how many samples of the heap to take on the way.
+        progress: called with (events done, all events) after each sample.
+
+        Returns the :class:`gomem.replay.Replay`: its ``samples`` are the heap over time beside Go's
+        own, and what is alive at the end is in the heap, to look at. Raises TypeError for what is no
+        trace, ValueError for an event that makes no sense, MemoryError and HeapClosedError; what was
+        replayed so far is then freed.
+        """
+        from gomem.replay import Replay
+
+        replay = Replay(self, events)
+        try:
+            return replay.run(until, samples=samples, progress=progress)
+        except BaseException:
+            if not self.closed:
+                replay.free()
+            raise
+
     # --- Looking ---
 
     def lookup(self, address: int) -> Lookup:
@@ -212,7 +246,9 @@ class Heap(_core.Heap):
             raise TypeError(f"an address must be an integer, not {type(address).__name__}")
         if not 0 <= address < 2**64:
             self.procs  # noqa: B018
-            return Lookup(address, "outside", None, None, 0, None, False, False, None, None, 0, self)
+            return Lookup(
+                address, "outside", None, None, 0, None, False, False, None, None, 0, self
+            )
         (place, arena, span, pages, size_class, noscan, tiny, index, obj, size) = self._lookup(
             address
         )

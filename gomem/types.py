@@ -1,9 +1,9 @@
 """Go types for :meth:`gomem.Heap.new`: built from Go's notation, laid out as Go lays them out.
 
-    >>> import gomem
-    >>> Node = gomem.struct("Node", left="*Node", right="*Node", value="int64")
-    >>> Node.size, Node.pointer_bytes, Node.pointer_mask
-    (24, 16, (True, True))
+>>> import gomem
+>>> Node = gomem.struct("Node", left="*Node", right="*Node", value="int64")
+>>> Node.size, Node.pointer_bytes, Node.pointer_mask
+(24, 16, (True, True))
 """
 
 from __future__ import annotations

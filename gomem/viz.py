@@ -15,6 +15,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from gomem._core import Ref, Roots
+    from gomem.gotrace import Trace
     from gomem.heap import Fragmentation, Heap
     from gomem.sizeclasses import SizeClasses
     from gomem.stats import MemStats
@@ -143,10 +144,9 @@ class HeapMap:
 
     def _legend(self, y: int) -> str:
         classes = range(1, self.nclasses, max(1, self.nclasses // 12))
-        items = [(class_colour(c, self.nclasses, 0.8), "") for c in classes]
-        x, out = 0, ['<text x="0" y="%d" class="l">class 1</text>' % (y + 26)]
-        x = 52
-        for colour, _ in items:
+        x, out = 52, [f'<text x="0" y="{y + 26}" class="l">class 1</text>']
+        for c in classes:
+            colour = class_colour(c, self.nclasses, 0.8)
             out.append(f'<rect x="{x}" y="{y + 17}" width="10" height="10" fill="{colour}"/>')
             x += 12
         out.append(f'<text x="{x + 2}" y="{y + 26}" class="l">{self.nclasses - 1}</text>')
@@ -187,11 +187,8 @@ def heap_html(heap: Heap) -> str:
         ("free, given back", "", human(s.heap_released)),
         ("structures", "", human(s.sys - s.heap_sys - s.stack_sys)),
     ]
-    return (
-        f"<b>gomem.Heap</b>, {heap.procs} Ps"
-        + table_html(("", "number", "bytes"), rows)
-        + heap.map().svg
-    )
+    svg: str = heap.map().svg
+    return f"<b>gomem.Heap</b>, {heap.procs} Ps" + table_html(("", "number", "bytes"), rows) + svg
 
 
 def memstats_html(stats: MemStats) -> str:
@@ -224,6 +221,13 @@ def fragmentation_html(f: Fragmentation) -> str:
         ("resident", f.resident, "in physical memory"),
     ]
     return table_html(("fragmentation", "bytes", ""), rows)
+
+
+def trace_html(trace: Trace) -> str:
+    from gomem.gotrace import KINDS
+
+    rows = [(kind, trace.count(kind)) for kind in KINDS if trace.count(kind)]
+    return escape(repr(trace)) + table_html(("events", ""), rows)
 
 
 def ref_html(ref: Ref) -> str:

@@ -385,8 +385,10 @@ static bool free_address(struct py_heap *h, PyObject *arg)
     }
     struct py_ref *ref = refs_find(h, address);
     bool freed = ref != NULL ? free_ref_with(h, p, ref) : heap_free_with(h, p, address);
-    if (freed && ref == NULL)
+    if (freed && ref == NULL) {
         roots_forget(h, address);
+        replays_forget(h, address);
+    }
     gomem_proc_release(p);
     return freed;
 }
@@ -497,7 +499,7 @@ static PyObject *heap_ref_at(PyObject *self, PyObject *arg)
         return ref_for(h, address, 0, NULL);
     if (l.place != GOMEM_PLACE_OBJECT)
         return raise_pointer(h->state, "there is no object at %p", (void *)(uintptr_t)address);
-    return ref_for(h, l.object, l.size, NULL);
+    return ref_found(h, l.object, l.size, NULL);
 }
 
 /* --- Inspection: raw bytes, which Python turns into tables --- */

@@ -50,6 +50,14 @@ PyObject *ref_for(struct py_heap *h, uint64_t address, uint64_t size, struct py_
     return Py_NewRef((PyObject *)ref);
 }
 
+PyObject *ref_found(struct py_heap *h, uint64_t address, uint64_t size, struct py_type *type)
+{
+    PyObject *ref = ref_for(h, address, size, type);
+    if (ref != NULL)
+        replays_forget(h, address);
+    return ref;
+}
+
 /* A part of what owner names, at offset. */
 static PyObject *ref_part(struct py_ref *owner, struct py_type *type, uint64_t offset)
 {

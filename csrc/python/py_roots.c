@@ -443,6 +443,8 @@ static bool free_addresses(struct py_heap *h, PyObject *arg)
             put_back(h, a.values, done < 0 ? 0 : done, &taken);
             for (Py_ssize_t i = 0; h->roots != NULL && i < done; i++)
                 roots_forget(h, a.values[i]);
+            for (Py_ssize_t i = 0; h->replays != NULL && i < done; i++)
+                replays_forget(h, a.values[i]);
             if (done >= 0 && !ok)
                 raise_index(h, a.values[done], done);
         }
