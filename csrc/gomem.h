@@ -476,7 +476,8 @@ struct gomem_replay;
 
 /* A replay of n events on a runtime. Objects are allocated and freed as the events say, by the P of the
  * same number (modulo the runtime's), with the sizes and kinds they had, and as zeroed memory that
- * nobody writes to; so are stacks. What the events say of spans and of the collector is only counted.
+ * nobody writes to; so are stacks. When a cycle of Go's collector ends, all caches are emptied, as they
+ * are there. What the events say of spans is only counted.
  * The events stay the caller's, and must stay as they are while the replay exists. NULL: out of memory. */
 GOMEM_API struct gomem_replay *gomem_replay_new(struct gomem_runtime *rt,
                                                 const struct gomem_trace_event *events, size_t n,

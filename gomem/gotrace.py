@@ -226,6 +226,20 @@ class Trace(_core.Trace):
         alive: np.ndarray[Any, Any] = events[np.setdiff1d(begun, freed)]
         return alive
 
+    def bytes_ever_used(self) -> int:
+        """Bytes of all pages that some span covered while the program was traced.
+
+        That much of its heap the program had mapped, and had not given back but for what its
+        scavenger gave back, which a trace does not tell.
+        """
+        events = self.events
+        spans = events[events["kind"] <= KINDS.index("SPAN_ALLOC")]
+        spans = spans[np.argsort(spans["address"], kind="stable")]
+        ends = np.maximum.accumulate(spans["address"] + spans["size"])
+        starts = np.maximum(spans["address"][1:], ends[:-1])
+        first = int(ends[0] - spans["address"][0]) if len(spans) else 0
+        return first + int((ends[1:] - np.minimum(starts, ends[1:])).sum())
+
     def __repr__(self) -> str:
         name = "" if self.path is None else f" {self.path}:"
         return (

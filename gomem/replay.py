@@ -41,9 +41,9 @@ SAMPLE = np.dtype(
 ever), ``alloc_bytes`` (asked for, ever), ``objects`` and ``live_bytes`` (alive, as asked for),
 ``stacks`` and ``stack_bytes``, ``heap_inuse`` and ``stacks_inuse`` (of spans), ``heap_free`` (of pages
 in no span and not given back), ``mapped_ready`` (all memory, the heap's own structures included).
-Then what Go had at that moment, as far as the trace tells: ``go_objects`` and ``go_live_bytes`` (by slots, tiny objects by blocks), ``go_heap_inuse`` and
-``go_other_inuse`` (bytes of spans with objects, and without), ``go_heap_alloc`` and ``go_heap_goal``
-(Go's own metrics, when they last changed).
+Then what Go had at that moment, as far as the trace tells: ``go_objects`` and ``go_live_bytes`` (by
+slots, tiny objects by blocks), ``go_heap_inuse`` and ``go_other_inuse`` (bytes of spans with objects,
+and without), ``go_heap_alloc`` and ``go_heap_goal`` (Go's own metrics, when they last changed).
 """
 
 
@@ -51,8 +51,9 @@ class Replay(_core.Replay):
     """A trace running on a heap; :meth:`gomem.Heap.replay` makes and runs one.
 
     Objects are allocated and freed as the trace says, on the P of the same number (modulo the heap's
-    ``procs``), with the sizes they had and zeroed; so are goroutine stacks. ``run`` can stop anywhere,
-    to look at the heap, and go on. What is alive at the end stays until ``free()`` or the heap's
+    ``procs``), with the sizes they had and zeroed; so are goroutine stacks. Where one of Go's
+    collections ends, the caches of all Ps are emptied, as they are in Go. ``run`` can stop anywhere, to
+    look at the heap, and go on. What is alive at the end stays until ``free()`` or the heap's
     ``close()``. If somebody else frees an object of the replay, or takes a Ref of it
     (``heap.lookup(address).ref``), it is the replay's no longer.
 

@@ -49,6 +49,8 @@ class Comparison:
     classes: list[ClassRow]
     fragmentation: Fragmentation
     heap_map: str
+    alloc_bytes: int = 0
+    """Of slots, that the replay allocated for what the program did while it was traced."""
     seconds: float = 0.0
     """Time the replay took, looking at the peak not included."""
     top_types: list[tuple[str, int, int, float]] = field(default_factory=list)
@@ -56,10 +58,10 @@ class Comparison:
     @property
     def peak_ratio(self) -> float:
         """Most memory of the replay's heap (spans of objects and stacks, and free pages not given back)
-        over the most that Go's spans took."""
+        over that of Go's, as far as the trace tells (:meth:`Trace.bytes_ever_used`)."""
         s = self.samples
         ours = (s["heap_inuse"] + s["stacks_inuse"] + s["heap_free"]).max()
-        return float(ours / max(1, (s["go_heap_inuse"] + s["go_other_inuse"]).max()))
+        return float(ours / max(1, self.trace.bytes_ever_used()))
 
     def rows(self) -> list[tuple[str, int | None, int | None, bool]]:
         """(what, Go's, the replay's, is in bytes); None: the trace does not tell."""
@@ -67,7 +69,7 @@ class Comparison:
         stats = self.peak_stats
         return [
             ("objects allocated", self.trace.count("OBJECT_ALLOC"), _new(last, self.trace), False),
-            ("bytes of them, by slots", facts["total_alloc_bytes"], None, True),
+            ("bytes of them, by slots", facts["total_alloc_bytes"], self.alloc_bytes, True),
             ("objects at the peak", int(peak["go_objects"]), stats.heap_objects, False),
             ("bytes of objects", int(peak["go_live_bytes"]), stats.heap_alloc, True),
             ("spans of objects", self.go_peak_spans, self.peak_spans, False),
@@ -81,7 +83,7 @@ class Comparison:
             ),
             (
                 "and free, not given back",
-                None,
+                self.trace.bytes_ever_used(),
                 int((s["heap_inuse"] + s["stacks_inuse"] + s["heap_free"]).max()),
                 True,
             ),
@@ -92,6 +94,12 @@ class Comparison:
 def _new(last: Any, trace: Trace) -> int:
     """Objects the replay allocated for ALLOC events, not for EXISTS."""
     return int(last["allocs"]) - trace.count("OBJECT_EXISTS")
+
+
+def _existing(trace: Trace) -> int:
+    """Bytes of slots of the objects that were there when the trace began."""
+    events = trace.events
+    return int(events["size"][events["kind"] == KINDS.index("OBJECT_EXISTS")].sum())
 
 
 def _classes(trace: Trace, heap: Heap, go: np.ndarray[Any, Any]) -> list[ClassRow]:
@@ -144,6 +152,7 @@ def compare(
     replay = Replay(heap, trace)
     peak = trace.peak
     share = max(1, min(samples - 1, samples * peak // max(1, replay.total)))
+    before = heap.stats().total_alloc
     start = time.perf_counter()
     replay.run(peak, samples=share, progress=progress)
     seconds = time.perf_counter() - start
@@ -166,6 +175,7 @@ def compare(
     replay.run(samples=samples - share, progress=progress)
     result.seconds = seconds + time.perf_counter() - start
     result.samples = replay.samples
+    result.alloc_bytes = heap.stats().total_alloc - before - _existing(trace)
     return result
 
 
@@ -225,7 +235,7 @@ def text(c: Comparison, classes: int = 12, types: int = 8) -> str:
     out += [
         "",
         f"Replayed in {c.seconds:.2f} s, {ns:.0f} ns an event, on {c.procs} Ps. Most memory of the "
-        f"heap: {c.peak_ratio:.3f} times Go's spans.",
+        f"heap: {c.peak_ratio:.3f} times Go's.",
     ]
     return "\n".join(out)
 

@@ -225,6 +225,16 @@ static void count_span(struct gomem_replay *r, const struct gomem_trace_event *e
         r->now.go_heap_inuse += size;
 }
 
+/* The end of a cycle, after which Go's Ps give up the spans in their caches, to be swept. */
+static enum gomem_status end_cycle(struct gomem_replay *r, struct gomem_error *err)
+{
+    uint32_t id = gomem_proc_id(r->proc);
+    gomem_proc_release(r->proc);
+    gomem_flush(r->rt);
+    r->proc = gomem_proc_acquire_id(r->rt, id);
+    return r->proc != NULL ? GOMEM_OK : error_set(err, GOMEM_CLOSED, "the heap was closed");
+}
+
 static enum gomem_status replay_event(struct gomem_replay *r, size_t i, struct gomem_error *err)
 {
     const struct gomem_trace_event *e = &r->events[i];
@@ -254,6 +264,8 @@ static enum gomem_status replay_event(struct gomem_replay *r, size_t i, struct g
     case GOMEM_TRACE_SPAN_FREE:
         count_span(r, e, 0 - e->size);
         return GOMEM_OK;
+    case GOMEM_TRACE_GC_END:
+        return end_cycle(r, err);
     case GOMEM_TRACE_HEAP_ALLOC:
         r->now.go_heap_alloc = e->size;
         return GOMEM_OK;
