@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gomem import _core
 from gomem.sizeclasses import SizeClasses
+from gomem.span import Span
 from gomem.stats import MemStats
 
 if TYPE_CHECKING:
@@ -379,11 +380,20 @@ class Heap(_core.Heap):
 
         return viz.heap_html(self)
 
-    def _span_of(self, address: int) -> Any:
-        """The record of the span that covers an address."""
+    def span(self, address: int) -> Span:
+        """The span that covers an address, as it is now.
+
+        Raises InvalidPointerError if no span does, TypeError for what is no integer.
+        """
+        found = self.lookup(address)
+        if found.span is None:
+            raise _core.InvalidPointerError(f"no span covers {address:#x}: {found.kind}")
+        slots = self._span_slots(found.span)
         spans = self.spans()
-        i = int(spans["base"].searchsorted(address, side="right")) - 1
-        return spans[i]
+        at = int(spans["base"].searchsorted(found.span))
+        if at == len(spans) or spans["base"][at] != found.span:
+            raise _core.InvalidPointerError(f"the span at {found.span:#x} is gone")
+        return Span._from_record(spans[at], slots, self.size_class_table.page_size)
 
 
 # --- Fork: the child gets heaps that work, with no lock held by a thread that is not there. ---

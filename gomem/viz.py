@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gomem.gotrace import Trace
     from gomem.heap import Fragmentation, Heap
     from gomem.sizeclasses import SizeClasses
+    from gomem.span import Span
     from gomem.stats import MemStats
 
 CELL = 7  # pixels of a page in the map, gap included
@@ -172,6 +173,48 @@ class HeapMap:
         return f"<gomem heap map of {pages} pages>"
 
 
+# --- A span ---
+
+
+def span_svg(span: Span) -> str:
+    """Its slots as cells: full ones hold an object, outlined ones are in their P's window."""
+    columns = 64
+    colour = class_colour(max(1, span.size_class), 68, 0.75)
+    out = []
+    for i, slot in enumerate(span.slots):
+        x, y = i % columns * (CELL + 3), i // columns * (CELL + 3)
+        style = (
+            f'fill="{FREE}"',
+            f'fill="{colour}"',
+            f'fill="#fff" stroke="{colour}"',
+        )[slot]
+        out.append(f'<rect x="{x + 0.5}" y="{y + 0.5}" width="{CELL}" height="{CELL}" {style}/>')
+    width, height = columns * (CELL + 3), -(-len(span.slots) // columns) * (CELL + 3) + 1
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+        f'viewBox="0 0 {width} {height}" role="img" aria-label="slots of a span">{"".join(out)}</svg>'
+    )
+
+
+def span_html(span: Span) -> str:
+    if span.kind == "stacks":
+        what = "goroutine stacks"
+    elif span.large:
+        what = "a large object"
+    else:
+        pointers = "without pointers" if span.noscan else "with pointers"
+        what = f"class {span.size_class}, objects of {span.elem_size} bytes {pointers}"
+    owner = "no P" if span.proc is None else f"P {span.proc}"
+    rows = [
+        ("base", hex(span.base)),
+        ("pages", f"{span.npages} ({human(span.size)})"),
+        ("live", f"{span.live} of {span.nelems}"),
+        ("owner", owner),
+    ]
+    picture = span_svg(span) if span.slots and not span.large else ""
+    return f"<b>span</b>: {escape(what)}" + table_html(("", ""), rows) + picture
+
+
 # --- Things that show themselves ---
 
 
@@ -236,7 +279,7 @@ def ref_html(ref: Ref) -> str:
     rows: list[tuple[object, ...]] = [
         ("address", hex(ref.address)),
         ("size", f"{ref.size} bytes in a slot of {ref.slot_size}"),
-        ("size class", "large" if ref.size_class == 0 else ref.size_class),
+        ("size class", "large" if ref.size_class == 0 else str(ref.size_class)),
     ]
     if ref.type is not None and ref.type.kind == "struct":
         rows += [(f".{name}", _short(ref[name])) for name in ref.type.fields]

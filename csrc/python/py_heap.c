@@ -583,6 +583,26 @@ static PyObject *heap_spans(PyObject *self, PyObject *unused)
     return list_bytes((struct py_heap *)self, list_spans, sizeof(struct gomem_span));
 }
 
+static PyObject *heap_span_slots(PyObject *self, PyObject *arg)
+{
+    struct py_heap *h = (struct py_heap *)self;
+    uint64_t base = PyLong_AsUnsignedLongLong(arg);
+    if (base == (uint64_t)-1 && PyErr_Occurred())
+        return NULL;
+    if (!heap_usable(h))
+        return NULL;
+    enum { MOST_SLOTS = 65535 };
+    PyObject *slots = PyBytes_FromStringAndSize(NULL, MOST_SLOTS);
+    if (slots == NULL)
+        return NULL;
+    size_t n;
+    Py_BEGIN_ALLOW_THREADS
+    n = gomem_span_slots(h->rt, base, (uint8_t *)PyBytes_AS_STRING(slots), MOST_SLOTS);
+    Py_END_ALLOW_THREADS
+    _PyBytes_Resize(&slots, (Py_ssize_t)n);
+    return slots;
+}
+
 static PyObject *heap_arenas(PyObject *self, PyObject *unused)
 {
     (void)unused;
@@ -850,6 +870,7 @@ static PyMethodDef heap_methods[] = {
     {"_ref_at", heap_ref_at, METH_O, NULL},
     {"_memstats", heap_memstats, METH_NOARGS, NULL},
     {"_spans", heap_spans, METH_NOARGS, NULL},
+    {"_span_slots", heap_span_slots, METH_O, NULL},
     {"_arenas", heap_arenas, METH_NOARGS, NULL},
     {"_free_runs", heap_free_runs, METH_NOARGS, NULL},
     {"_page_states", heap_page_states, METH_VARARGS, NULL},

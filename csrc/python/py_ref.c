@@ -162,7 +162,7 @@ static PyObject *get_slot_size(PyObject *self, void *unused)
     return look((struct py_ref *)self, &l) ? PyLong_FromUnsignedLongLong(l.size) : NULL;
 }
 
-/* Derived in Python: a row of Heap.spans(). */
+/* Made in Python. */
 static PyObject *get_span(PyObject *self, void *unused)
 {
     (void)unused;
@@ -170,7 +170,7 @@ static PyObject *get_span(PyObject *self, void *unused)
     uint64_t address = ref_address(ref);
     if (address == 0)
         return NULL;
-    return PyObject_CallMethod((PyObject *)ref->heap, "_span_of", "K", address);
+    return PyObject_CallMethod((PyObject *)ref->heap, "span", "K", address);
 }
 
 /* --- Fields --- */
@@ -464,7 +464,7 @@ static PyGetSetDef ref_getset[] = {
      "Bytes there are: of the slot, without a malloc header; of a tiny object, up to the next.",
      NULL},
     {"size_class", get_size_class, NULL, "Size class of its span; 0: large.", NULL},
-    {"span", get_span, NULL, "The span it lies in, as a record of Heap.spans().", NULL},
+    {"span", get_span, NULL, "The gomem.Span it lies in, as it is now.", NULL},
     {"type", get_type, NULL, "Its gomem.Type, or None.", NULL},
     {"heap", get_heap, NULL, "The Heap it lies in.", NULL},
     {"freed", get_freed, NULL, "True once it was freed or the heap closed.", NULL},
