@@ -177,7 +177,7 @@ static bool find_object(struct heap_object *o, size_t address, struct heap_looku
     heap_lookup(o->h, address, l);
     if (l->kind == ADDRESS_OBJECT && l->object == address)
         return true;
-    PyErr_Format(PyExc_ValueError, "0x%zx is not the address of an object", address);
+    PyErr_Format(PyExc_ValueError, "%p is not the address of an object", (void *)address);
     return false;
 }
 

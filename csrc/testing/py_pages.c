@@ -142,6 +142,8 @@ static PyObject *pages_find(PyObject *self, PyObject *args)
     if (!PyArg_ParseTuple(args, "O&", arg_size, &n) ||
         !check_range("number of pages", n, 1, (size_t)1 << 30))
         return NULL;
+    if (chunk_index(&o->pa, o->pa.search_addr) >= o->pa.end)
+        Py_RETURN_NONE; /* nothing free: the tree may not even be mapped */
     lock(&o->lock);
     uintptr_t search, base = pagealloc_find(&o->pa, n, &search);
     unlock(&o->lock);
