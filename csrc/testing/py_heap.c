@@ -323,7 +323,7 @@ static PyObject *heap_stack_alloc(PyObject *self, PyObject *args)
     if (status != GOMEM_OK)
         return PyErr_Format(PyExc_ValueError, "status %d", (int)status);
     o->stacks[i].sp = o->stacks[i].s.hi;
-    memset((void *)o->stacks[i].s.lo, 0xa5, size);
+    memset((void *)o->stacks[i].s.lo, 0xa5, MIN(size, MIB));
     return PyLong_FromSize_t(i);
 }
 
