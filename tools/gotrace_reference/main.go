@@ -1,6 +1,6 @@
 // Reads execution traces with Go's own reader and prints what gomem's reader must find, as a flat
-// JSON object: counts by kind, bytes by type, live objects by span class, peaks. The bookkeeping is
-// the obvious one, with maps. Run by tools/gotrace_golden.sh, which makes Go's internal/trace
+// JSON object: counts by kind, bytes by type, live objects by span class, peaks; zeros are left out. The
+// bookkeeping is the obvious one, with maps. Run by tools/gotrace_golden.sh, which makes Go's internal/trace
 // importable as gotracereference/trace.
 package main
 
@@ -50,6 +50,8 @@ type state struct {
 	liveBytes, liveObjects  uint64
 	stackBytes, liveStacks  uint64
 	peakTime                trace.Time
+	first, last             trace.Time // of events but syncs
+	snapshot                *trace.ClockSnapshot
 }
 
 func (s *state) batch(data []byte) {
@@ -209,6 +211,9 @@ func (s *state) stackEvent(name string, args []uint64) {
 func (s *state) event(ev trace.Event) {
 	switch ev.Kind() {
 	case trace.EventSync:
+		if c := ev.Sync().ClockSnapshot; c != nil && s.snapshot == nil {
+			s.snapshot = c
+		}
 		s.types = map[uint64]string{}
 		for _, b := range ev.Sync().ExperimentalBatches["AllocFree"] {
 			if len(b.Data) > 0 {
@@ -275,6 +280,11 @@ func run(r io.Reader) (map[string]uint64, error) {
 		}
 		if ev.Kind() == trace.EventSync {
 			syncs++
+		} else {
+			if s.first == 0 {
+				s.first = ev.Time()
+			}
+			s.last = ev.Time()
 		}
 		s.event(ev)
 	}
@@ -284,6 +294,20 @@ func run(r io.Reader) (map[string]uint64, error) {
 	o["final_live_bytes"], o["final_live_objects"] = s.liveBytes, s.liveObjects
 	o["final_heap_bytes"], o["final_other_bytes"] = s.heapBytes, s.otherBytes
 	o["final_stack_bytes"], o["final_stacks"] = s.stackBytes, s.liveStacks
+	// Go's reader gives no two events the same time, but moves one of them by a nanosecond: these are
+	// to be compared with a tolerance.
+	o["time_duration"] = uint64(s.last - s.first)
+	if s.peakTime != 0 {
+		o["time_peak"] = uint64(s.peakTime - s.first)
+	}
+	if s.snapshot != nil {
+		o["time_start_unix"] = uint64(s.snapshot.Wall.UnixNano() - int64(s.snapshot.Trace-s.first))
+	}
+	for key, value := range o {
+		if value == 0 {
+			delete(o, key)
+		}
+	}
 	return o, nil
 }
 
