@@ -194,6 +194,7 @@ static bool collector_event(struct event_reader *r, struct stream *s, unsigned t
         begin_range(r, s, GOMEM_TRACE_GC_BEGIN, false, &r->gc)->size = args[0];
         return true;
     case EV_GC_END:
+        r->tracker.last_gc_end = (uint32_t)r->nevents;
         end_range(r, s, GOMEM_TRACE_GC_END, &r->gc)->size = args[0];
         return true;
     case EV_GC_SWEEP_ACTIVE:

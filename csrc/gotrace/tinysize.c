@@ -14,7 +14,6 @@
 
 #include <string.h>
 
-
 struct tiny_part {
     unsigned upper;     /* begins in the upper half */
     unsigned type_size; /* 0: not known, or not a tiny one */

@@ -339,7 +339,7 @@ static void put_facts(const struct gomem_trace_facts *f)
     PUT_COUNT((uint64_t)f->max_proc, "reader_max_proc");
     PUT_COUNT(f->gc_count, "reader_gc_count");
     PUT_COUNT(f->total_allocs, "reader_total_allocs");
-    PUT_COUNT(f->unmatched_frees, "reader_unmatched_frees");
+    PUT_COUNT(f->unmatched_frees, "unmatched_frees");
     PUT_COUNT(f->overlaps, "reader_overlaps");
 }
 

@@ -36,14 +36,15 @@ type object struct {
 	proc        trace.ProcID
 	existed     bool
 	parts       int
+	cycle       int
 }
 
 type state struct {
 	out                     map[string]uint64
 	min, page, align, stack uint64
-	types                   map[uint64]string // of the current generation
-	spans                   map[uint64]*span  // by base
-	pages                   map[uint64]*span
+	types                   map[uint64]string    // of the current generation
+	spans                   map[uint64][]*span   // by base; the oldest first
+	pages                   map[uint64]*span     // the newest
 	objects                 map[uint64][]*object // by slot; the oldest first
 	stacks                  map[uint64][]uint64  // sizes
 	heapBytes, otherBytes   uint64
@@ -52,6 +53,7 @@ type state struct {
 	peakTime                trace.Time
 	first, last             trace.Time // of events but syncs
 	snapshot                *trace.ClockSnapshot
+	cycle                   int // ends of marking so far
 }
 
 func (s *state) batch(data []byte) {
@@ -80,12 +82,13 @@ func (s *state) batch(data []byte) {
 func (s *state) spanEvent(ev trace.Event, name string, args []uint64) {
 	base := s.min + args[0]*s.page
 	if name == "SpanFree" {
-		sp := s.spans[base]
-		if sp == nil {
-			s.out["span_free_unmatched"]++
+		list := s.spans[base]
+		if len(list) == 0 {
+			s.out["unmatched_frees"]++
 			return
 		}
-		delete(s.spans, base)
+		sp := list[0]
+		s.spans[base] = list[1:]
 		for p := sp.base; p < sp.base+sp.bytes; p += s.page {
 			if s.pages[p] == sp {
 				delete(s.pages, p)
@@ -99,10 +102,7 @@ func (s *state) spanEvent(ev trace.Event, name string, args []uint64) {
 		return
 	}
 	sp := &span{base: base, bytes: args[1] * s.page, class: args[2] >> 1, heap: args[2]&1 == 0}
-	if s.spans[base] != nil {
-		s.out["span_alloc_on_live"]++
-	}
-	s.spans[base] = sp
+	s.spans[base] = append(s.spans[base], sp)
 	for p := base; p < base+sp.bytes; p += s.page {
 		s.pages[p] = sp
 	}
@@ -130,23 +130,17 @@ func (s *state) objectEvent(ev trace.Event, name string, args []uint64) {
 	s.out[fmt.Sprintf("proc_%d_%s", int(ev.Proc()), name)]++
 	// An event carries the address as its user knows it when an object is allocated (behind the malloc
 	// header, inside a tiny block), and its slot's when it exists or is freed.
-	sp := s.pages[address&^(s.page-1)]
-	slot := address
-	if sp != nil && sp.heap {
-		size := s.slotSize(sp)
-		slot = sp.base + (address-sp.base)/size*size
-	}
 	if name == "HeapObjectFree" {
-		list := s.objects[slot]
+		list := s.objects[address]
 		if len(list) == 0 {
-			s.out["object_free_unmatched"]++
+			s.out["unmatched_frees"]++
 			return
 		}
 		o := list[0]
 		if len(list) == 1 {
-			delete(s.objects, slot)
+			delete(s.objects, address)
 		} else {
-			s.objects[slot] = list[1:]
+			s.objects[address] = list[1:]
 		}
 		s.liveBytes -= o.size
 		s.liveObjects--
@@ -158,17 +152,21 @@ func (s *state) objectEvent(ev trace.Event, name string, args []uint64) {
 		typ = "unknown"
 	}
 	s.out["type_count_"+typ]++
+	sp := s.pages[address&^(s.page-1)]
 	if sp == nil || !sp.heap {
 		s.out["object_without_span"]++
 		return
 	}
 	size, half := s.slotSize(sp), uint64(0)
+	slot := sp.base + (address-sp.base)/size*size
 	if sp.class == 2<<1|1 { // blocks of tiny objects
 		half = address & 15
 		if list := s.objects[slot]; len(list) > 0 {
 			o := list[len(list)-1]
 			own := o.proc == ev.Proc() || o.existed
-			if o.half <= half && (own || half != 0) && o.parts < 16 && name == "HeapObjectAlloc" {
+			// A sweep, which begins when marking ends, makes Ps give up their blocks.
+			if o.half <= half && (own || half != 0) && o.parts < 16 && o.cycle == s.cycle &&
+				name == "HeapObjectAlloc" {
 				o.parts++
 				o.half = half
 				s.out["tiny_parts"]++
@@ -176,10 +174,8 @@ func (s *state) objectEvent(ev trace.Event, name string, args []uint64) {
 			}
 		}
 	}
-	if len(s.objects[slot]) != 0 {
-		s.out["object_alloc_on_live"]++
-	}
-	s.objects[slot] = append(s.objects[slot], &object{size, sp.class, half, ev.Proc(), name == "HeapObject", 1})
+	s.objects[slot] = append(s.objects[slot],
+		&object{size, sp.class, half, ev.Proc(), name == "HeapObject", 1, s.cycle})
 	s.liveBytes += size
 	s.liveObjects++
 	s.out[fmt.Sprintf("live_class_%d", sp.class)]++
@@ -191,7 +187,7 @@ func (s *state) stackEvent(name string, args []uint64) {
 	if name == "GoroutineStackFree" {
 		list := s.stacks[address]
 		if len(list) == 0 {
-			s.out["stack_free_unmatched"]++
+			s.out["unmatched_frees"]++
 			return
 		}
 		s.stackBytes -= list[0]
@@ -231,6 +227,9 @@ func (s *state) event(ev trace.Event) {
 		s.out["active_"+ev.Range().Name]++
 	case trace.EventRangeEnd:
 		s.out["end_"+ev.Range().Name]++
+		if ev.Range().Name == "GC concurrent mark phase" {
+			s.cycle++
+		}
 		for _, a := range ev.RangeAttributes() {
 			s.out["sum_"+a.Name] += a.Value.Uint64()
 		}
@@ -260,7 +259,7 @@ func run(r io.Reader) (map[string]uint64, error) {
 	s := &state{
 		out:     map[string]uint64{},
 		types:   map[uint64]string{},
-		spans:   map[uint64]*span{},
+		spans:   map[uint64][]*span{},
 		pages:   map[uint64]*span{},
 		objects: map[uint64][]*object{},
 		stacks:  map[uint64][]uint64{},
