@@ -132,7 +132,7 @@ static bool reserve(struct event_reader *r)
 /* Reads the type and time of the event that begins at s->p; *more: it is whole so far. */
 static ALWAYS_INLINE bool peek(struct event_reader *r, struct stream *s, bool *more)
 {
-    const uint8_t *p = s->p;
+    const uint8_t *p = s->at = s->p;
     uint64_t delta;
     s->type = *p;
     if (LIKELY(p < r->fast_limit))
@@ -142,10 +142,10 @@ static ALWAYS_INLINE bool peek(struct event_reader *r, struct stream *s, bool *m
     if (UNLIKELY(p == NULL || p > s->end)) {
         *more = false;
         return s->batch->partial ||
-               event_fail_format(r, s->p + 1, "the time of an event within its batch");
+               event_fail_format(r, s->at, "an event with its time within its batch");
     }
     if (UNLIKELY(__builtin_add_overflow(s->batch_time, delta, &s->batch_time)))
-        return event_fail_format(r, s->p + 1, "a time of less than 2^64");
+        return event_fail_format(r, s->at, "an event with a time below 2^64");
     s->time = MAX(s->time, s->batch_time);
     s->p = p;
     *more = true;
@@ -224,7 +224,7 @@ static ALWAYS_INLINE bool set_now(struct event_reader *r, const struct stream *s
 {
     uint64_t units = s->time - r->first_time;
     if (UNLIKELY(units > r->max_time))
-        return event_fail_format(r, s->p, "a time within 2^62 ns of the first event's");
+        return event_fail_format(r, s->at, "an event within 2^62 ns of the first one");
     if (LIKELY(r->whole_ns_per_unit != 0)) /* 64, but on machines without a clock of ns */
         r->now = (int64_t)(units * r->whole_ns_per_unit);
     else
@@ -262,7 +262,7 @@ static NOINLINE bool span_or_stack(struct event_reader *r, struct stream *s, uns
     case EV_SPAN:
     case EV_SPAN_ALLOC:
         if (args[1] > MAX_SPAN_PAGES)
-            return event_fail_format(r, s->p, "a span of at most 2^48 bytes before");
+            return event_fail_format(r, s->at, "a span of at most 2^48 bytes");
         e->type = (uint32_t)MIN(args[2], UINT32_MAX);
         return track_span_new(&r->tracker, index, args[1]) || fail_memory(r);
     case EV_SPAN_FREE:
@@ -317,7 +317,7 @@ static NOINLINE bool read_args_slow(struct event_reader *r, struct stream *s, un
         const uint8_t *next = varint_read(s->p, s->end, &args[i]);
         if (next == NULL) {
             if (!s->batch->partial)
-                (void)event_fail_format(r, s->p, "an argument of an event within its batch");
+                (void)event_fail_format(r, s->at, "an event that ends within its batch");
             return false;
         }
         s->p = next;
@@ -347,7 +347,7 @@ static ALWAYS_INLINE bool step(struct event_reader *r, struct stream *s, bool *m
     uint64_t args[MAX_ARGS];
     unsigned type = s->type, n = nnumbers[type];
     if (UNLIKELY(n-- == 0))
-        return event_fail_format(r, s->p, "an event of a kind known in batches of events before");
+        return event_fail_format(r, s->at, "an event of a known kind");
     const uint8_t *p = LIKELY(s->p < r->fast_limit) ? read_args(s->p, type, n, args) : NULL;
     if (LIKELY(p != NULL && p <= s->end)) {
         s->p = p;

@@ -17,7 +17,8 @@
 struct stream {
     const struct batch **next, **last; /* its batches that are still to come */
     const struct batch *batch;         /* the one at hand */
-    const uint8_t *p, *end;            /* behind the type and time of the event that comes next */
+    const uint8_t *at;                 /* the event that comes next */
+    const uint8_t *p, *end;            /* behind its type and time; the end of the batch */
     uint64_t time;                     /* of that event, in clock units; never falls */
     uint64_t batch_time;               /* the clock as the batch tells it, may be behind */
     uint64_t m;
@@ -71,7 +72,7 @@ MUST_USE bool schedule_event(struct event_reader *r, struct stream *s, unsigned 
 /* Another event of the stream, now. There is room for one for each that was read. */
 struct gomem_trace_event *event_add(struct event_reader *r, const struct stream *s,
                                     enum gomem_trace_kind kind);
-/* Sets r->status; false. */
+/* Sets r->status: at byte `at` something else was expected; false. */
 bool event_fail_format(struct event_reader *r, const uint8_t *at, const char *expected);
 
 #endif

@@ -62,7 +62,7 @@ static bool fail_memory(struct event_reader *r)
 static bool set_proc(struct event_reader *r, struct stream *s, uint64_t proc, bool in_syscall)
 {
     if (proc > INT16_MAX)
-        return event_fail_format(r, s->p, "a P of at most 32767 before");
+        return event_fail_format(r, s->at, "a P of at most 32767");
     s->proc = (int16_t)proc;
     s->in_syscall = in_syscall;
     return true;

@@ -152,8 +152,10 @@ static struct string_entry *find_string(struct tables *t, uint32_t generation, u
         else
             high = middle;
     }
+    if (low == t->nstrings)
+        return NULL;
     struct string_entry *s = &t->strings[low];
-    return low < t->nstrings && s->generation == generation && s->id == id ? s : NULL;
+    return s->generation == generation && s->id == id ? s : NULL;
 }
 
 static bool same_name(const struct tables *t, size_t at, const uint8_t *data, size_t size)
@@ -325,13 +327,13 @@ static int compare_types(const void *left, const void *right)
 /* Batches come in order of generations: so do the entries. */
 static bool index_types(struct tables *t)
 {
-    struct type_entry *first = t->type_entries;
+    size_t first = 0;
     for (size_t i = 0; i < t->list->generations; i++) {
         struct generation_types *g = &t->generations[i];
-        g->sorted = first;
-        first += g->nsorted;
         if (g->nsorted == 0)
             continue;
+        g->sorted = &t->type_entries[first];
+        first += g->nsorted;
         qsort(g->sorted, g->nsorted, sizeof *g->sorted, compare_types);
         uint64_t last = g->sorted[g->nsorted - 1].id;
         if (last > 4 * g->nsorted + 64)

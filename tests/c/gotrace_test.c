@@ -2,6 +2,7 @@
  *
  *   gotrace_test facts FILE         the facts tools/gotrace_reference prints, worked out from the
  *                                   events alone, as a flat JSON object; and what the reader counted
+ *   gotrace_test events FILE        an event a line: its fields in the order of gomem.h
  *   gotrace_test prefixes FILE N    reads N beginnings of the file (and all of the first few hundred
  *                                   bytes) and checks that each has a part of the whole one's events
  *   gotrace_test speed FILE N       reads the file N times; prints bytes and the median nanoseconds
@@ -370,6 +371,20 @@ static int print_facts(const struct file *file)
     return EXIT_SUCCESS;
 }
 
+static int print_events(const struct file *file)
+{
+    struct gomem_trace *t = trace_read(file->data, file->size);
+    size_t n;
+    const struct gomem_trace_event *e = gomem_trace_events(t, &n);
+    for (size_t i = 0; i < n; i++, e++)
+        printf("%" PRId64 " %" PRIu64 " %" PRIu64 " %" PRIu32 " %" PRId64 " %" PRIu32 " %d %d %d\n",
+               e->time, e->address, e->size, e->type,
+               e->link == GOMEM_TRACE_NO_LINK ? -1 : (int64_t)e->link, e->next_part, e->proc, e->kind,
+               e->noscan);
+    gomem_trace_delete(t);
+    return EXIT_SUCCESS;
+}
+
 /* --- Beginnings of a file --- */
 
 /* What is the same of an event however little is known of the rest: header or not, the slot's 16 bytes
@@ -505,12 +520,14 @@ int main(int argc, char **argv)
     size_t n = argc > 3 ? strtoul(argv[3], NULL, 10) : 1;
     int status = EXIT_FAILURE;
     if (argc <= 2) {
-        fprintf(stderr, "usage: gotrace_test facts|prefixes|speed FILE [N]\n");
+        fprintf(stderr, "usage: gotrace_test facts|events|prefixes|speed FILE [N]\n");
         return status;
     }
     struct file file = file_read(argv[2]);
     if (strcmp(command, "facts") == 0)
         status = print_facts(&file);
+    else if (strcmp(command, "events") == 0)
+        status = print_events(&file);
     else if (strcmp(command, "prefixes") == 0)
         status = check_prefixes(&file, n);
     else if (strcmp(command, "speed") == 0)
