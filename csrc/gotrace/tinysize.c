@@ -105,6 +105,8 @@ static bool choose_sizes(const struct rules *r, const struct tiny_part *parts, u
 /* The last blocks' sizes: few kinds of blocks make up most of them. */
 enum { MEMO_ENTRIES = 256, MEMO_PARTS = 12 };
 
+enum { FAR_AHEAD = 16, NEAR_AHEAD = 8 }; /* blocks */
+
 struct memo {
     uint64_t key; /* all that sizes depend on */
     unsigned sizes[MAX_PARTS];
@@ -157,6 +159,13 @@ void tiny_infer_sizes(const struct tracker *t, const struct gomem_trace_type *ty
 {
     struct inference f = {.tracker = t, .types = types};
     make_rules(&f.rules);
-    for (size_t i = 0; i < t->ntiny_blocks; i++)
+    const struct gomem_trace_event *events = t->events;
+    for (size_t i = 0; i < t->ntiny_blocks; i++) {
+        /* The events are long out of the processor's caches: ask for those of later blocks now. */
+        if (i + FAR_AHEAD < t->ntiny_blocks)
+            __builtin_prefetch(&events[t->tiny_blocks[i + FAR_AHEAD]]);
+        if (i + NEAR_AHEAD < t->ntiny_blocks)
+            __builtin_prefetch(&events[events[t->tiny_blocks[i + NEAR_AHEAD]].next_part]);
         infer_block(&f, t->tiny_blocks[i]);
+    }
 }
