@@ -43,7 +43,7 @@ for name; do
     parser) record parser go/parser Parse 30x ;;
     http) record http net/http ClientServer 2000x ;;
     template) record template text/template/parse ParseLarge 3x ;;
-    flate) record flate compress/flate 'Encode/Digits/Speed/1e4' 2000x ;;
+    flate) record flate compress/flate 'Encode/Digits/Speed/1e4' 30000x ;;
     json_plain) record json_plain encoding/json CodeUnmarshal 40x '' ;;
     generations) record generations encoding/json CodeMarshal 1200x '' ;;
     json_unmarshal) record json_unmarshal encoding/json CodeUnmarshal 4x traceallocfree=1 -cpu=4 ;;

@@ -135,7 +135,7 @@ static const char *const experiment_names[] = {
 struct sums {
     struct events events;
     uint64_t addresses[NOBJECT_KINDS];
-    uint64_t procs[NOBJECT_KINDS][NPROCS];
+    uint64_t procs[GOMEM_TRACE_KINDS][NPROCS];
     int64_t live[NCLASSES];
     int64_t live_objects, live_bytes, heap_bytes, other_bytes, stacks, stack_bytes;
     uint64_t without_span, parts;
@@ -212,6 +212,7 @@ static void sum_stack(struct sums *s, const struct gomem_trace_event *e)
 static void sum_event(struct sums *s, size_t i)
 {
     const struct gomem_trace_event *e = &s->events.at[i];
+    s->procs[e->kind][e->proc + 1]++;
     if (e->kind <= GOMEM_TRACE_SPAN_FREE)
         sum_span(s, e);
     else if (e->kind >= GOMEM_TRACE_STACK_EXISTS && e->kind <= GOMEM_TRACE_STACK_FREE)
@@ -220,14 +221,20 @@ static void sum_event(struct sums *s, size_t i)
         return;
     unsigned kind = e->kind - GOMEM_TRACE_OBJECT_EXISTS;
     s->addresses[kind] += raw_address(s, e);
-    s->procs[kind][e->proc + 1]++;
     if (e->kind == GOMEM_TRACE_OBJECT_FREE)
         sum_object_free(s, e);
     else
         sum_new_object(s, i);
 }
 
-static void put_ranges(const struct gomem_trace *t, struct events events)
+static void put_procs(const struct sums *s, enum gomem_trace_kind kind, const char *prefix,
+                      const char *name)
+{
+    for (int proc = -1; proc < NPROCS - 1; proc++)
+        PUT_COUNT(s->procs[kind][proc + 1], "proc_%d_%s%s", proc, prefix, name);
+}
+
+static void put_ranges(const struct gomem_trace *t, const struct sums *s)
 {
     static const struct {
         const char *name;
@@ -245,17 +252,32 @@ static void put_ranges(const struct gomem_trace *t, struct events events)
         PUT_COUNT(counts[ranges[i].active], "active_%s", ranges[i].name);
         PUT_COUNT(counts[ranges[i].begin], "begin_%s", ranges[i].name);
         PUT_COUNT(counts[ranges[i].end], "end_%s", ranges[i].name);
+        put_procs(s, ranges[i].begin, "begin_", ranges[i].name);
+        put_procs(s, ranges[i].end, "end_", ranges[i].name);
     }
+}
+
+static void put_stw(const struct gomem_trace_event *e, const char *what, const char *why)
+{
+    put(1, "%s_stop-the-world (%s)", what, why);
+    put(1, "proc_%d_%s_stop-the-world (%s)", e->proc, what, why);
+}
+
+/* What has a label, or values to be summed up. */
+static void put_labels(const struct gomem_trace *t, struct events events)
+{
     size_t nlabels;
     const char *const *labels = gomem_trace_labels(t, &nlabels);
     for (size_t i = 0; i < events.n; i++) {
         const struct gomem_trace_event *e = &events.at[i];
         if (e->kind == GOMEM_TRACE_STW_BEGIN)
-            put(1, "begin_stop-the-world (%s)", labels[e->type]);
+            put_stw(e, "begin", labels[e->type]);
         if (e->kind == GOMEM_TRACE_STW_END)
-            put(1, "end_stop-the-world (%s)", labels[e->type]);
+            put_stw(e, "end", labels[e->type]);
         if (e->kind == GOMEM_TRACE_WORKER_BEGIN)
             put(1, "label_%s", labels[e->type]);
+        if (e->kind == GOMEM_TRACE_ASSIST_BEGIN)
+            put(e->address, "sum_of_assisting_goroutines");
         if (e->kind == GOMEM_TRACE_SWEEP_END) {
             put(e->size, "sum_bytes swept");
             put(e->address, "sum_bytes reclaimed");
@@ -263,7 +285,7 @@ static void put_ranges(const struct gomem_trace *t, struct events events)
     }
 }
 
-static void put_metrics(const struct gomem_trace *t, struct events events)
+static void put_metrics(const struct gomem_trace *t, const struct sums *s)
 {
     static const char *const names[] = {
         "/memory/classes/heap/objects:bytes",
@@ -271,12 +293,13 @@ static void put_metrics(const struct gomem_trace *t, struct events events)
         "/sched/gomaxprocs:threads",
     };
     uint64_t last[3] = {0};
-    for (size_t i = 0; i < events.n; i++)
-        if (events.at[i].kind >= GOMEM_TRACE_HEAP_ALLOC)
-            last[events.at[i].kind - GOMEM_TRACE_HEAP_ALLOC] = events.at[i].size;
+    for (size_t i = 0; i < s->events.n; i++)
+        if (s->events.at[i].kind >= GOMEM_TRACE_HEAP_ALLOC)
+            last[s->events.at[i].kind - GOMEM_TRACE_HEAP_ALLOC] = s->events.at[i].size;
     for (unsigned i = 0; i < 3; i++) {
         PUT_COUNT(gomem_trace_facts(t)->counts[GOMEM_TRACE_HEAP_ALLOC + i], "metric_%s", names[i]);
         PUT_COUNT(last[i], "last_%s", names[i]);
+        put_procs(s, GOMEM_TRACE_HEAP_ALLOC + i, "", names[i]);
     }
 }
 
@@ -288,11 +311,11 @@ static void put_objects(const struct gomem_trace *t, const struct sums *s)
         PUT_COUNT(s->type_counts[i], "type_count_%s", types[i].name);
         PUT_COUNT(s->type_bytes[i], "type_bytes_%s", types[i].name);
     }
+    for (unsigned kind = 0; kind <= GOMEM_TRACE_STACK_FREE; kind++)
+        put_procs(s, kind, "", experiment_names[kind]);
     for (unsigned kind = 0; kind < NOBJECT_KINDS; kind++) {
         const char *name = experiment_names[GOMEM_TRACE_OBJECT_EXISTS + kind];
         PUT_COUNT(s->addresses[kind], "sum_of_addresses_%s", name);
-        for (int proc = -1; proc < NPROCS - 1; proc++)
-            PUT_COUNT(s->procs[kind][proc + 1], "proc_%d_%s", proc, name);
     }
     for (unsigned class = 0; class < NCLASSES; class++)
         PUT_COUNT((uint64_t)s->live[class], "live_class_%u", class);
@@ -359,8 +382,9 @@ static int print_facts(const struct file *file)
         sum_event(&s, i);
     check_facts(gomem_trace_facts(t), &s);
     put_facts(gomem_trace_facts(t));
-    put_ranges(t, s.events);
-    put_metrics(t, s.events);
+    put_ranges(t, &s);
+    put_labels(t, s.events);
+    put_metrics(t, &s);
     put_objects(t, &s);
     print_rows();
     free(s.type_counts);

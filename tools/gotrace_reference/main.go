@@ -127,7 +127,6 @@ func (s *state) slotSize(sp *span) uint64 {
 func (s *state) objectEvent(ev trace.Event, name string, args []uint64) {
 	address := s.min + args[0]*s.align
 	s.out["sum_of_addresses_"+name] += address
-	s.out[fmt.Sprintf("proc_%d_%s", int(ev.Proc()), name)]++
 	// An event carries the address as its user knows it when an object is allocated (behind the malloc
 	// header, inside a tiny block), and its slot's when it exists or is freed.
 	if name == "HeapObjectFree" {
@@ -204,6 +203,10 @@ func (s *state) stackEvent(name string, args []uint64) {
 	s.liveStacks++
 }
 
+func (s *state) proc(ev trace.Event, name string) {
+	s.out[fmt.Sprintf("proc_%d_%s", int(ev.Proc()), name)]++
+}
+
 func (s *state) event(ev trace.Event) {
 	switch ev.Kind() {
 	case trace.EventSync:
@@ -220,13 +223,19 @@ func (s *state) event(ev trace.Event) {
 	case trace.EventMetric:
 		m := ev.Metric()
 		s.out["metric_"+m.Name]++
+		s.proc(ev, m.Name)
 		s.out["last_"+m.Name] = m.Value.Uint64()
 	case trace.EventRangeBegin:
 		s.out["begin_"+ev.Range().Name]++
+		s.proc(ev, "begin_"+ev.Range().Name)
+		if ev.Range().Name == "GC mark assist" {
+			s.out["sum_of_assisting_goroutines"] += uint64(ev.Goroutine())
+		}
 	case trace.EventRangeActive:
 		s.out["active_"+ev.Range().Name]++
 	case trace.EventRangeEnd:
 		s.out["end_"+ev.Range().Name]++
+		s.proc(ev, "end_"+ev.Range().Name)
 		if ev.Range().Name == "GC concurrent mark phase" {
 			s.cycle++
 		}
@@ -244,6 +253,7 @@ func (s *state) event(ev trace.Event) {
 			args[i] = x.ArgValue(i).Uint64()
 		}
 		s.out["count_"+x.Name]++
+		s.proc(ev, x.Name)
 		switch {
 		case strings.HasPrefix(x.Name, "Span"):
 			s.spanEvent(ev, x.Name, args)
