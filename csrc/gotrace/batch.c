@@ -42,10 +42,11 @@ static enum gomem_status check_header(struct batch_list *list, struct gomem_erro
         return error_set(err, GOMEM_BAD_FORMAT,
                          "not a Go execution trace: it does not begin with \"go 1.NN trace\"");
     if (minor < 23)
-        return error_set(err, GOMEM_BAD_FORMAT,
-                         "trace format of Go 1.%u is too old: allocation events exist since Go 1.23; "
-                         "record the trace with Go 1.23 to 1.26",
-                         minor);
+        return error_set(
+            err, GOMEM_BAD_FORMAT,
+            "trace format of Go 1.%u is too old: allocation events exist since Go 1.23; "
+            "record the trace with Go 1.23 to 1.26",
+            minor);
     if (minor != 23 && minor != 25 && minor != 26)
         return error_set(err, GOMEM_BAD_FORMAT,
                          "unknown trace format of Go 1.%u: known are those of Go 1.23 (which 1.24 "
@@ -101,8 +102,8 @@ struct scan {
     uint64_t number;
 };
 
-/* Starts another generation if the batch's number says so. Since Go 1.26 generations end with a mark,
- * before with the first batch of the next one. */
+/* Starts another generation if the batch's number says so. Since Go 1.26 generations end with a
+ * mark, before with the first batch of the next one. */
 static enum gomem_status enter_generation(struct batch_list *list, struct scan *scan,
                                           const uint8_t *at, uint64_t number,
                                           struct gomem_error *err)
@@ -184,7 +185,8 @@ truncated:
     return GOMEM_OK;
 }
 
-/* The generation that is not ended has no events: a tracer that was stopped may leave its beginning. */
+/* The generation that is not ended has no events: a tracer that was stopped may leave its
+ * beginning. */
 static bool is_empty_generation(const struct batch_list *list, size_t *nbatches)
 {
     uint32_t generation = list->generations - 1;

@@ -15,7 +15,7 @@
 #include "platform/os_mem.h"
 
 enum {
-    EV_SPAN = 128, /* the first of nine events of the allocation experiment; in the order of kinds */
+    EV_SPAN = 128, /* the first of nine of the allocation experiment, in the order of kinds */
     EV_SPAN_ALLOC,
     EV_SPAN_FREE,
     EV_OBJECT,
@@ -32,6 +32,7 @@ enum {
 #define DEFAULT_FREQUENCY 15625000 /* units of 64 ns */
 #define MAX_SPAN_PAGES    ((uint64_t)1 << 35)
 
+/* clang-format off */
 /* How many numbers an event has, its time included; 0: it does not stand in batches of events. */
 static const uint8_t nnumbers[256] = {
     /* P and goroutines */
@@ -47,6 +48,7 @@ static const uint8_t nnumbers[256] = {
     [EV_OBJECT] = 3, [EV_OBJECT_ALLOC] = 3, [EV_OBJECT_FREE] = 2,
     [EV_STACK_EXISTS] = 3, [EV_STACK_ALLOC] = 3, [EV_STACK_FREE] = 2,
 };
+/* clang-format on */
 
 COLD bool event_fail_format(struct event_reader *r, const uint8_t *at, const char *expected)
 {
@@ -325,8 +327,8 @@ static NOINLINE bool read_args_slow(struct event_reader *r, struct stream *s, un
     return true;
 }
 
-/* The arguments of an event, where a whole one may be read; NULL or a position behind the end of the
- * batch: look again. */
+/* The arguments of an event, where a whole one may be read; NULL or a position behind the end of
+ * the batch: look again. */
 static ALWAYS_INLINE const uint8_t *read_args(const uint8_t *p, unsigned type, unsigned n,
                                               uint64_t *args)
 {

@@ -17,7 +17,7 @@
 /* Kinds of batches of the allocation experiment. */
 enum { ALLOC_FREE_TYPES = 0, ALLOC_FREE_INFO = 1 };
 
-enum { MAX_LABELS = UINT16_MAX };
+enum { MAX_LABELS = UINT16_MAX, MAX_STACK_UNIT = 1 << 20 };
 
 /* Where reading of a batch is. */
 struct cursor {
@@ -210,7 +210,7 @@ bool tables_label_with(struct tables *t, uint32_t generation, uint64_t id, const
 
 static bool is_size(uint64_t n, uint64_t least)
 {
-    return is_power_of_two(n) && n >= least && n <= 1 << 20;
+    return is_power_of_two(n) && n >= least && n <= MAX_STACK_UNIT;
 }
 
 static bool read_info(struct tables *t, struct cursor *c)
@@ -219,10 +219,11 @@ static bool read_info(struct tables *t, struct cursor *c)
     const uint8_t *at = c->p;
     if (!read_numbers(t, c, numbers, 4))
         return false;
-    /* Go has no others; the tables of size classes rest on them. */
-    if (numbers[1] != 8192 || numbers[2] != 8 || !is_size(numbers[3], 2048)) {
+    if (numbers[1] != TRACE_PAGE_SIZE || numbers[2] != TRACE_MIN_ALIGN ||
+        !is_size(numbers[3], TRACE_MIN_STACK)) {
         c->p = at;
-        return fail_format(t, c, "a page size of 8192, an alignment of 8, a power of two as stack size");
+        return fail_format(t, c,
+                           "a page size of 8192, an alignment of 8, a power of two as stack size");
     }
     if (t->has_info)
         return true;
@@ -242,8 +243,7 @@ static bool add_type(struct tables *t, const struct gomem_trace_type *type, cons
     if (types == NULL)
         return false;
     t->types = types;
-    size_t *names =
-        array_grow(t->type_names, &t->type_names_capacity, t->ntypes, 1, sizeof *names);
+    size_t *names = array_grow(t->type_names, &t->type_names_capacity, t->ntypes, 1, sizeof *names);
     if (names == NULL)
         return false;
     t->type_names = names;

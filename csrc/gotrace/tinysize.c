@@ -2,10 +2,10 @@
  *
  * Called by reader.c through track.h, once all events are there.
  *
- * Go puts an object where the one before ended, aligned by 8, 4 or 2 if its size is a multiple of that.
- * The trace has the order, the half of the block in which each begins, and perhaps a type. From the last
- * object to the first we find out which ends of the ones before leave a way to put the rest, then from
- * the first to the last we choose sizes along such a way.
+ * Go puts an object where the one before ended, aligned by 8, 4 or 2 if its size is a multiple of
+ * that. The trace has the order, the half of the block in which each begins, and perhaps a type.
+ * From the last object to the first we find out which ends of the ones before leave a way to put
+ * the rest, then from the first to the last we choose sizes along such a way.
  *
  * Concurrency: none; owned by the reader.
  * Go: mallocgcTiny in malloc.go.
@@ -27,7 +27,8 @@ static unsigned place(unsigned end, unsigned size)
     return (end + align - 1) & ~(align - 1);
 }
 
-/* For each half and each end so far: the ends that an object which begins in that half can lead to. */
+/* For each half and each end so far: the ends that an object which begins in that half can lead to.
+ */
 struct rules {
     uint32_t ends[2][TINY_SIZE + 1];
 };

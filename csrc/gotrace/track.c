@@ -19,7 +19,7 @@ bool tracker_init(struct tracker *t, const struct tables *tables,
         .facts = facts,
         .classes = classes,
         .min_heap_address = tables->min_heap_address,
-        .min_stack = tables->has_info ? tables->min_stack : 2048,
+        .min_stack = tables->has_info ? tables->min_stack : TRACE_MIN_STACK,
     };
     map_init(&t->chunk_map);
     map_init(&t->stacks);
@@ -155,9 +155,11 @@ static uint32_t take_block(struct tracker *t)
     if (block != 0) {
         t->free_blocks = t->blocks[block].numbers[0];
     } else {
+        if (t->nblocks == UINT32_MAX)
+            return 0;
         union track_block *grown =
             array_grow(t->blocks, &t->blocks_capacity, t->nblocks, 1, sizeof *grown);
-        if (grown == NULL || t->nblocks == UINT32_MAX)
+        if (grown == NULL)
             return 0;
         t->blocks = grown;
         block = (uint32_t)t->nblocks++;
@@ -207,9 +209,11 @@ static uint32_t take_span(struct tracker *t)
         t->free_spans = t->spans[number].slots;
         return number;
     }
+    if (t->nspans == UINT32_MAX)
+        return 0;
     struct track_span *grown =
         array_grow(t->spans, &t->spans_capacity, t->nspans, 1, sizeof *grown);
-    if (grown == NULL || t->nspans == UINT32_MAX)
+    if (grown == NULL)
         return 0;
     t->spans = grown;
     return (uint32_t)t->nspans++;
@@ -218,9 +222,8 @@ static uint32_t take_span(struct tracker *t)
 /* Pages of s that lookups may ask for: of a large object only the first. */
 static uint64_t looked_up_bytes(const struct tracker *t, const struct track_span *s)
 {
-    uint64_t pages = s->elem_size == 0 || s->div_magic == 0
-                         ? 1
-                         : t->classes->classes[s->span_class >> 1].npages;
+    uint64_t pages =
+        s->elem_size == 0 || s->div_magic == 0 ? 1 : t->classes->classes[s->span_class >> 1].npages;
     return MIN(s->bytes, pages << TRACK_PAGE_SHIFT);
 }
 
@@ -337,16 +340,17 @@ void track_span_free(struct tracker *t, uint32_t index)
 
 /* --- Objects --- */
 
-/* Is the object another one of the block whose first is given? Then it lies behind those that are there,
- * as far as addresses of 8 bytes' granularity tell. Only the P that began a block fills it, and only
- * until the next sweep begins, for which Ps give up their blocks. */
+/* Is the object another one of the block whose first is given? Then it lies behind those that are
+ * there, as far as addresses of 8 bytes' granularity tell. Only the P that began a block fills it,
+ * and only until the next sweep begins, for which Ps give up their blocks. */
 static bool joins_block(struct tracker *t, uint32_t first, uint32_t index)
 {
     struct gomem_trace_event *e = &t->events[index], *last = &t->events[first];
     unsigned parts = 1;
     for (; last->next_part != 0; parts++)
         last = &t->events[last->next_part];
-    bool own = t->events[first].proc == e->proc || t->events[first].kind == GOMEM_TRACE_OBJECT_EXISTS;
+    bool own =
+        t->events[first].proc == e->proc || t->events[first].kind == GOMEM_TRACE_OBJECT_EXISTS;
     bool after = e->address % TINY_SIZE != 0 || (last->address % TINY_SIZE == 0 && own);
     if (e->kind != GOMEM_TRACE_OBJECT_ALLOC || !after || parts == MAX_PARTS ||
         first < t->last_gc_end)
@@ -355,15 +359,16 @@ static bool joins_block(struct tracker *t, uint32_t first, uint32_t index)
     return true;
 }
 
-/* Adds an object to the block in which one lives. *joined: it belongs there; else it is a new one. */
+/* Adds an object to the block in which one lives. *joined: it belongs there; else it is a new one.
+ */
 static NOINLINE bool track_part(struct tracker *t, uint32_t first, uint32_t index, bool *joined)
 {
     bool several = t->events[first].next_part != 0;
     *joined = joins_block(t, first, index);
     if (!*joined || several)
         return true;
-    uint32_t *grown = array_grow(t->tiny_blocks, &t->tiny_blocks_capacity, t->ntiny_blocks, 1,
-                                 sizeof *grown);
+    uint32_t *grown =
+        array_grow(t->tiny_blocks, &t->tiny_blocks_capacity, t->ntiny_blocks, 1, sizeof *grown);
     if (grown == NULL)
         return false;
     t->tiny_blocks = grown;
@@ -371,8 +376,8 @@ static NOINLINE bool track_part(struct tracker *t, uint32_t first, uint32_t inde
     return true;
 }
 
-/* An object is put into a slot in which one lives: another part of its block (*joined), or the older one's
- * free comes late. */
+/* An object is put into a slot in which one lives: another part of its block (*joined), or the
+ * older one's free comes late. */
 static NOINLINE bool track_upon(struct tracker *t, const struct track_span *s, uint64_t base,
                                 const struct track_slot *slot, uint32_t index, bool *joined)
 {
@@ -385,7 +390,7 @@ static NOINLINE bool track_upon(struct tracker *t, const struct track_span *s, u
 bool track_object_new(struct tracker *t, uint32_t index)
 {
     struct gomem_trace_event *e = &t->events[index];
-    uint64_t address = e->address = t->min_heap_address + 8 * e->address;
+    uint64_t address = e->address = t->min_heap_address + TRACE_MIN_ALIGN * e->address;
     struct track_span *s = find_span(t, address);
     uint32_t i = s == NULL ? 0 : slot_index(s, address);
     if (UNLIKELY(s == NULL || i >= s->nslots)) {
@@ -474,7 +479,7 @@ static COLD bool free_elsewhere(struct tracker *t, struct gomem_trace_event *e)
 void track_object_free(struct tracker *t, uint32_t index)
 {
     struct gomem_trace_event *e = &t->events[index];
-    e->address = t->min_heap_address + 8 * e->address;
+    e->address = t->min_heap_address + TRACE_MIN_ALIGN * e->address;
     if (UNLIKELY(t->waiting.n > 0) && free_elsewhere(t, e))
         return;
     struct track_span *s = find_span(t, e->address);

@@ -1,15 +1,16 @@
 /* Follows what lives where, event by event: gives events their sizes and links, and counts.
  *
- * Address space is looked up in chunks of 16 pages; a page leads to its span, a span to its slots, a
- * slot to the event of the object in it. What is freed leads back to the event that announced it.
- * Events come in the order of their times, which for events of different threads may be a little wrong:
- * something can seem to be allocated where something else lives still. The older one then waits for its
- * free (waiting.h); a span that waits keeps its objects, whose frees come before its own.
+ * Address space is looked up in chunks of 16 pages; a page leads to its span, a span to its slots,
+ * a slot to the event of the object in it. What is freed leads back to the event that announced it.
+ * Events come in the order of their times, which for events of different threads may be a little
+ * wrong: something can seem to be allocated where something else lives still. The older one then
+ * waits for its free (waiting.h); a span that waits keeps its objects, whose frees come before its
+ * own.
  *
  * Called by events.c for every event of the allocation experiment.
  *
- * Invariants: a page leads to the span that was last allocated over it, and to none once that is freed;
- * a slot has the event of its object (of a tiny block: of its first), or none.
+ * Invariants: a page leads to the span that was last allocated over it, and to none once that is
+ * freed; a slot has the event of its object (of a tiny block: of its first), or none.
  *
  * Concurrency: none; owned by the reader.
  * Go: runtime/traceallocfree.go says what the events mean; mheap.go, mbitmap.go where things lie.
@@ -79,13 +80,13 @@ struct tracker {
 
     struct track_span *spans; /* 0 is none */
     size_t nspans, spans_capacity;
-    uint32_t free_spans; /* linked by .slots */
+    uint32_t free_spans;       /* linked by .slots */
     union track_block *blocks; /* 0 is none */
     size_t nblocks, blocks_capacity;
     uint32_t free_blocks; /* linked by numbers[0] */
 
-    struct map stacks; /* address to index of event + 1 */
-    struct waiting waiting; /* indices of events + 1; of spans: indices in spans */
+    struct map stacks;             /* address to index of event + 1 */
+    struct waiting waiting;        /* indices of events + 1; of spans: indices in spans */
     uint32_t covered[MAX_COVERED]; /* spans that wait, the oldest first; of more, the newest */
     unsigned ncovered;
     uint32_t last_gc_end; /* index of the event */

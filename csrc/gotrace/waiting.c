@@ -29,9 +29,11 @@ static uint32_t take_entry(struct waiting *w)
         w->free = w->entries[entry].next;
         return entry;
     }
+    if (w->nentries == UINT32_MAX)
+        return 0;
     struct waiting_entry *grown =
         array_grow(w->entries, &w->capacity, w->nentries, 1, sizeof *grown);
-    if (grown == NULL || w->nentries == UINT32_MAX)
+    if (grown == NULL)
         return 0;
     w->entries = grown;
     return (uint32_t)w->nentries++;

@@ -1,14 +1,15 @@
 /* What something newer was put upon before its own free was seen.
  *
- * Go's tracer gives two events of a thread never the same time, but the later one the next tick (64 ns).
- * A thread that sweeps writes its frees faster than that, so that its clock gets ahead, by up to 100 us;
- * another one allocates what it has swept, and seems to do so before. What still lives in the slot then
- * waits here, under its address, for its free; frees look here first, and take the oldest.
+ * Go's tracer gives two events of a thread never the same time, but the later one the next tick (64
+ * ns). A thread that sweeps writes its frees faster than that, so that its clock gets ahead, by up
+ * to 100 us; another one allocates what it has swept, and seems to do so before. What still lives
+ * in the slot then waits here, under its address, for its free; frees look here first, and take the
+ * oldest.
  *
  * Used by track.c.
  *
- * Invariant: the map leads from a key to the oldest entry of that key, which leads to the newest and,
- * like every other, to the next one.
+ * Invariant: the map leads from a key to the oldest entry of that key, which leads to the newest
+ * and, like every other, to the next one.
  *
  * Concurrency: none; owned by the reader.
  * Go: runtime/traceevent.go, traceWriter.event, is where clocks get ahead.

@@ -1,18 +1,20 @@
 /* Feeds bytes to the trace reader, and checks what it makes of them.
  *
- * With libFuzzer (run in an empty folder; the corpus grows there):
+ * With libFuzzer, from the root of the project:
  *
  *   clang-19 -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
  *       -DGOMEM_LIBFUZZER -DGOMEM_CHECK_LEVEL=2 -DGOMEM_BUILD_PROFILE='"fuzz"' -Icsrc -pthread \
- *       csrc/{platform,heap,sched,gotrace,runtime}/[a-z]*.c tests/c/gotrace_fuzz.c -lm -o gotrace_fuzz
- *   ./gotrace_fuzz -max_len=8192 -timeout=5 -rss_limit_mb=2048 . tests/corpus/gotrace
+ *       csrc/{platform,heap,sched,gotrace,runtime}/[a-z]*.c tests/c/gotrace_fuzz.c -lm -o
+ * gotrace_fuzz mkdir found
+ *   ./gotrace_fuzz -max_len=8192 -timeout=5 -use_value_profile=1 found tests/corpus/gotrace
  *
- * To put what is new and useful into the corpus:
+ * The corpus is the least set of files with the same coverage; to make it anew:
  *
- *   ./gotrace_fuzz -merge=1 -max_len=4096 tests/corpus/gotrace .
+ *   ./gotrace_fuzz -set_cover_merge=1 -use_counters=0 -max_len=4096 smallest found
+ * tests/corpus/gotrace
  *
- * Without GOMEM_LIBFUZZER it is a program that runs the files given, or with --mutate SEED N each of them
- * N times with a few bytes changed (tests/gotrace/test_reader.py).
+ * Without GOMEM_LIBFUZZER it is a program that runs the files given, or with --mutate SEED N each
+ * of them N times with a few bytes changed (tests/gotrace/test_reader.py).
  *
  * Concurrency: one thread.
  * Go: internal/trace, FuzzReader.

@@ -1,11 +1,11 @@
 /* Reads Go execution traces through gomem.h, for tests/gotrace/test_reader.py.
  *
  *   gotrace_test facts FILE         the facts tools/gotrace_reference prints, worked out from the
- *                                   events alone, as a flat JSON object; and what the reader counted
- *   gotrace_test events FILE        an event a line: its fields in the order of gomem.h
- *   gotrace_test prefixes FILE N    reads N beginnings of the file (and all of the first few hundred
- *                                   bytes) and checks that each has a part of the whole one's events
- *   gotrace_test speed FILE N       reads the file N times; prints bytes and the median ns of CPU time
+ *                                   events alone, as a flat JSON object; and what the reader
+ * counted gotrace_test events FILE        an event a line: its fields in the order of gomem.h
+ *   gotrace_test prefixes FILE N    reads N beginnings of the file (and all of the first few
+ * hundred bytes) and checks that each has a part of the whole one's events gotrace_test speed FILE
+ * N       reads the file N times; prints bytes and the median ns of CPU time
  *
  * Exit code 0; 3 with the reader's message on standard output if it refuses the file.
  *
@@ -121,15 +121,9 @@ static void print_rows(void)
 /* --- Facts --- */
 
 static const char *const experiment_names[] = {
-    "Span",
-    "SpanAlloc",
-    "SpanFree",
-    "HeapObject",
-    "HeapObjectAlloc",
-    "HeapObjectFree",
-    "GoroutineStack",
-    "GoroutineStackAlloc",
-    "GoroutineStackFree",
+    "Span",           "SpanAlloc",           "SpanFree",
+    "HeapObject",     "HeapObjectAlloc",     "HeapObjectFree",
+    "GoroutineStack", "GoroutineStackAlloc", "GoroutineStackFree",
 };
 
 struct sums {
@@ -317,7 +311,7 @@ static void put_objects(const struct gomem_trace *t, const struct sums *s)
         const char *name = experiment_names[GOMEM_TRACE_OBJECT_EXISTS + kind];
         PUT_COUNT(s->addresses[kind], "sum_of_addresses_%s", name);
     }
-    for (unsigned class = 0; class < NCLASSES; class++)
+    for (unsigned class = 0; class < NCLASSES; class ++)
         PUT_COUNT((uint64_t)s->live[class], "live_class_%u", class);
     PUT_COUNT(s->without_span, "object_without_span");
     PUT_COUNT(s->parts, "tiny_parts");
@@ -403,16 +397,16 @@ static int print_events(const struct file *file)
     for (size_t i = 0; i < n; i++, e++)
         printf("%" PRId64 " %" PRIu64 " %" PRIu64 " %" PRIu32 " %" PRId64 " %" PRIu32 " %d %d %d\n",
                e->time, e->address, e->size, e->type,
-               e->link == GOMEM_TRACE_NO_LINK ? -1 : (int64_t)e->link, e->next_part, e->proc, e->kind,
-               e->noscan);
+               e->link == GOMEM_TRACE_NO_LINK ? -1 : (int64_t)e->link, e->next_part, e->proc,
+               e->kind, e->noscan);
     gomem_trace_delete(t);
     return EXIT_SUCCESS;
 }
 
 /* --- Beginnings of a file --- */
 
-/* What is the same of an event however little is known of the rest: header or not, the slot's 16 bytes
- * (addresses count only if the whole trace's lowest one is known). */
+/* What is the same of an event however little is known of the rest: header or not, the slot's 16
+ * bytes (addresses count only if the whole trace's lowest one is known). */
 struct key {
     uint64_t address;
     int16_t proc;
@@ -483,10 +477,10 @@ static void check_prefix(const struct file *file, size_t n, const struct gomem_t
     CHECK(is_subset(part, keys[addresses]));
     free(part.at);
     CHECK(f->truncated_at <= n && f->generations <= all->generations);
-    /* A file that was cut between two generations, or (before Go 1.26) two batches, does not show it. */
+    /* A file that was cut between two generations, or (before Go 1.26) two batches, does not show
+     * it. */
     CHECK(f->truncated || n == file->size || f->complete_generations == f->generations);
-    CHECK(f->truncated || f->go_minor < 26 || f->generations < all->generations ||
-          n == file->size);
+    CHECK(f->truncated || f->go_minor < 26 || f->generations < all->generations || n == file->size);
     gomem_trace_delete(t);
 }
 

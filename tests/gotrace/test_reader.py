@@ -27,10 +27,14 @@ GOLDEN = sorted((ROOT / "tests/golden/gotrace").glob("*.json"))
 CORPUS = sorted((ROOT / "tests/corpus/gotrace").iterdir())
 
 
-def run(program: Path, *args: str | Path) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [program, *args], capture_output=True, text=True, timeout=300, errors="replace"
+def execute(program: str | Path, *args: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [program, *args], check=False, capture_output=True, text=True, errors="replace", timeout=300
     )
+
+
+def run(program: Path, *args: str | Path) -> subprocess.CompletedProcess[str]:
+    done = execute(program, *args)
     assert done.returncode in (0, REFUSED), done.stderr
     return done
 
@@ -77,13 +81,11 @@ def test_finds_what_go_finds_in_a_new_trace(
 ) -> None:
     if reference is None:
         pytest.skip("no `go` on PATH, or not Go 1.26: nothing to record with")
-    recorded = subprocess.run(
-        [ROOT / "tools/record_traces.sh", tmp_path, name], capture_output=True, text=True
-    )
+    recorded = execute(ROOT / "tools/record_traces.sh", tmp_path, name)
     if recorded.returncode != 0:
         pytest.skip(f"Go could not record the trace: {recorded.stderr[-500:]}")
     trace = tmp_path / f"{name}.trace"
-    gos = subprocess.run([reference, trace], capture_output=True, text=True)
+    gos = execute(reference, trace)
     if gos.returncode != 0:
         pytest.skip(f"Go's own reader refuses the trace it recorded: {gos.stderr[-500:]}")
     assert_same(facts(trace), json.loads(gos.stdout))
@@ -95,7 +97,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
     go = shutil.which("go")
     if go is None:
         return None
-    version = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True).stdout
+    version = execute(go, "env", "GOVERSION").stdout
     if not version.startswith("go1.26"):
         return None
     program = tmp_path_factory.mktemp("reference") / "reference"
@@ -119,8 +121,9 @@ class Event:
     noscan: int
 
 
-KINDS = """SPAN_EXISTS SPAN_ALLOC SPAN_FREE OBJECT_EXISTS OBJECT_ALLOC OBJECT_FREE STACK_EXISTS
-STACK_ALLOC STACK_FREE GC_ACTIVE GC_BEGIN GC_END""".split()
+KINDS = [
+    f"{what}_{how}" for what in ("SPAN", "OBJECT", "STACK") for how in ("EXISTS", "ALLOC", "FREE")
+]
 
 
 def events(trace_file: Path, kind: str) -> list[tuple[int, Event]]:
@@ -149,8 +152,8 @@ def test_formats_of_all_versions(minor: int, trace_file: Path) -> None:
     assert ("time_start_unix" in found) == (minor >= 25)
 
 
-def test_many_late_frees_are_matched(trace_file: Path) -> None:
-    """A thread's clock got ahead while it swept: the slots are in use again when its frees come."""
+def late_frees() -> bytes:
+    """A thread's clock got ahead while it swept: 400 slots are in use again when its frees come."""
     slots = [MIN_HEAP + 16 * i for i in range(400)]
     allocates, sweeps = on_proc(1, 0), on_proc(2, 1)
     allocates.span(1, MIN_HEAP, 1, 4)
@@ -159,7 +162,11 @@ def test_many_late_frees_are_matched(trace_file: Path) -> None:
     for i, slot in enumerate(slots):
         sweeps.free(900 + i, slot)
     types = [(1, "old", 16), (2, "new", 16)]
-    trace_file.write_bytes(Trace().add(5, [allocates, sweeps], types).data)
+    return bytes(Trace().add(5, [allocates, sweeps], types).data)
+
+
+def test_many_late_frees_are_matched(trace_file: Path) -> None:
+    trace_file.write_bytes(late_frees())
     found = facts(trace_file)
     assert found["reader_overlaps"] == 400
     assert "unmatched_frees" not in found
@@ -215,6 +222,13 @@ def test_malloc_headers(trace_file: Path) -> None:
     assert [e.address for _, e in events(trace_file, "OBJECT_EXISTS")] == users[:1]
     assert [e.address for _, e in events(trace_file, "OBJECT_ALLOC")] == users[1:]
     assert [e.address for _, e in events(trace_file, "OBJECT_FREE")] == users
+
+
+@pytest.mark.parametrize("data", [everything(26), late_frees()], ids=["everything", "late frees"])
+def test_every_refused_allocation_is_survived(data: bytes, trace_file: Path) -> None:
+    trace_file.write_bytes(data)
+    done = run(build("gotrace_oom_test"), trace_file)
+    assert int(done.stdout) > 10
 
 
 # --- Files that are no whole traces ---
@@ -302,7 +316,9 @@ def test_a_broken_event_is_told_by_its_byte(bad: bytes, message: str, trace_file
 
 @given(
     minor=st.sampled_from(MINORS),
-    changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=12),
+    changes=st.lists(
+        st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=12
+    ),
     length=st.floats(0, 1),
 )
 def test_broken_files_give_a_trace_or_a_reason(
