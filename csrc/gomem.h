@@ -436,9 +436,9 @@ struct gomem_trace_facts {
     uint64_t final_heap_alloc, final_heap_goal;
 
     uint64_t counts[GOMEM_TRACE_KINDS]; /* events by kind */
-    /* Clocks of two threads can be a little apart, so that an event seems to come before its cause.
-     * These should be 0 or close: objects in no known span, frees of nothing, allocations where
-     * something lives still (its free is matched when it comes). */
+    /* Clocks of two threads can be apart by up to 100 us, so that an event seems to come before its
+     * cause. Overlaps are allocations where something lives still, whose free is matched when it comes.
+     * The others should be 0 or close: objects in no known span, frees of nothing. */
     uint64_t orphans, unmatched_frees, overlaps;
 };
 
