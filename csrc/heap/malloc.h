@@ -45,6 +45,63 @@ static inline char *window_take(struct alloc_slot *slot, uint64_t window)
     return p;
 }
 
+/* Zeroes the n bytes of a slot, n a multiple of 8. The smallest are zeroed without asking whether they
+ * need it: two stores cost less than finding out. */
+static inline void clear_slot(const struct alloc_slot *slot, char *p, size_t n)
+{
+    if (n <= 32) {
+        if (LIKELY(n >= 16)) {
+            memset(p, 0, 16);
+            memset(p + n - 16, 0, 16);
+        } else {
+            memset(p, 0, 8);
+        }
+    } else if (slot->needzero) {
+        if (n <= 64) {
+            memset(p, 0, 32);
+            memset(p + n - 32, 0, 32);
+        } else {
+            memset(p, 0, n);
+        }
+    }
+}
+
+/* The next slot of a window that has one, with its first n bytes zeroed. */
+static inline char *take_zeroed(struct alloc_slot *slot, uint64_t window, size_t n)
+{
+    char *p = window_take(slot, window);
+    clear_slot(slot, p, n);
+    return p;
+}
+
+/* The sizes that have a class of their own in the table of small steps, and are not tiny. */
+static inline bool size_is_common(size_t size)
+{
+    return size - TINY_SIZE <= SMALL_SIZE_MAX - 8 - TINY_SIZE;
+}
+
+/* The span class, without pointers, of such a size. */
+static inline unsigned common_span_class(const struct mcache *c, size_t size)
+{
+    return 2u * c->size_classes.size_to_class8[(size + SMALL_SIZE_DIV - 1) / SMALL_SIZE_DIV] + 1;
+}
+
+/* An object from the window of the class; NULL if that is used up. */
+static ALWAYS_INLINE void *malloc_noscan_class(struct mcache *c, unsigned sc)
+{
+    struct alloc_slot *slot = &c->slots[sc];
+    uint64_t window = load_relaxed(&slot->window);
+    if (UNLIKELY(window_free(window) == 0))
+        return NULL;
+    return take_zeroed(slot, window, slot->elem_size);
+}
+
+/* What malloc_noscan does for most objects, for inlining: NULL means that it must be called. */
+static ALWAYS_INLINE void *malloc_noscan_fast(struct mcache *c, size_t size)
+{
+    return LIKELY(size_is_common(size)) ? malloc_noscan_class(c, common_span_class(c, size)) : NULL;
+}
+
 /* Frees slot i of an own span without remote frees; false if it is free already. *slow: the caller
  * must call mcache_freed_slow. */
 static inline bool free_owned_fast(struct mspan *s, unsigned i, bool *slow)
