@@ -8,8 +8,6 @@
  */
 #include "heap/malloc.h"
 
-#include "heap/heapbits.h"
-
 /* The slow paths below refill and start over: the fast ones end in a jump to them and need no stack. */
 static NOINLINE void *refill_noscan(struct mcache *c, size_t size, span_class sc)
 {
@@ -73,24 +71,6 @@ void *malloc_noscan(struct mcache *c, size_t size)
     return malloc_noscan_other(c, size);
 }
 
-static inline void *malloc_with_bits(struct mcache *c, size_t size, const struct type *type)
-{
-    span_class sc = make_span_class(size_to_class(&c->size_classes, size), false);
-    struct alloc_slot *slot = &c->slots[sc];
-    uint64_t window = load_relaxed(&slot->window);
-    if (UNLIKELY(window_free(window) == 0))
-        return refill_typed(c, size, type, sc);
-    size_t elem_size = slot->elem_size;
-    uint64_t *bits = slot->bits;
-    char *p = take_zeroed(slot, window, elem_size);
-    if (elem_size > PTR_SIZE) {
-        /* Such a span is one page. */
-        size_t word = ((uintptr_t)p & c->page_offset_mask) / PTR_SIZE;
-        heap_bits_write(bits, word, elem_size, heap_bits_mask(type, size));
-    }
-    return p;
-}
-
 static void *malloc_with_header(struct mcache *c, size_t size, const struct type *type)
 {
     span_class sc =
@@ -117,8 +97,11 @@ void *malloc_typed(struct mcache *c, size_t size, const struct type *type)
 {
     if (!type_has_pointers(type) || size == 0)
         return malloc_noscan(c, size);
-    if (size <= c->size_classes.max_bitmap_size)
-        return malloc_with_bits(c, size, type);
+    if (size <= c->size_classes.max_bitmap_size) {
+        unsigned sc = make_span_class(size_to_class(&c->size_classes, size), false);
+        void *object = malloc_typed_class(c, size, type, sc);
+        return LIKELY(object != NULL) ? object : refill_typed(c, size, type, (span_class)sc);
+    }
     if (size <= c->size_classes.max_small_size - MALLOC_HEADER_SIZE)
         return malloc_with_header(c, size, type);
     return malloc_large_typed(c, size, type);

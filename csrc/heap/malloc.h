@@ -16,6 +16,7 @@
 
 #include <string.h>
 
+#include "heap/heapbits.h"
 #include "heap/mcache.h"
 #include "heap/tiny.h"
 #include "heap/type.h"
@@ -100,6 +101,35 @@ static ALWAYS_INLINE void *malloc_noscan_class(struct mcache *c, unsigned sc)
 static ALWAYS_INLINE void *malloc_noscan_fast(struct mcache *c, size_t size)
 {
     return LIKELY(size_is_common(size)) ? malloc_noscan_class(c, common_span_class(c, size)) : NULL;
+}
+
+/* An object of pointers with a bitmap in its span, from the window of the class; NULL if that is used
+ * up. */
+static ALWAYS_INLINE void *malloc_typed_class(struct mcache *c, size_t size,
+                                              const struct type *type, unsigned sc)
+{
+    struct alloc_slot *slot = &c->slots[sc];
+    uint64_t window = load_relaxed(&slot->window);
+    if (UNLIKELY(window_free(window) == 0))
+        return NULL;
+    size_t elem_size = slot->elem_size;
+    uint64_t *bits = slot->bits;
+    char *p = take_zeroed(slot, window, elem_size);
+    if (elem_size > PTR_SIZE) {
+        /* Such a span is one page. */
+        size_t word = ((uintptr_t)p & c->page_offset_mask) / PTR_SIZE;
+        heap_bits_write(bits, word, elem_size, heap_bits_mask(type, size));
+    }
+    return p;
+}
+
+/* What malloc_typed does for most objects, for inlining: NULL means that it must be called. */
+static ALWAYS_INLINE void *malloc_typed_fast(struct mcache *c, size_t size, const struct type *type)
+{
+    if (UNLIKELY(size - 1 >= c->size_classes.max_bitmap_size || !type_has_pointers(type)))
+        return NULL;
+    unsigned sc = 2u * c->size_classes.size_to_class8[(size + SMALL_SIZE_DIV - 1) / SMALL_SIZE_DIV];
+    return malloc_typed_class(c, size, type, sc);
 }
 
 /* Frees slot i of an own span without remote frees; false if it is free already. *slow: the caller

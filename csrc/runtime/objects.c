@@ -37,17 +37,22 @@ void *gomem_alloc(struct gomem_proc *proc, size_t size)
     return LIKELY(object != NULL) ? object : alloc_uncommon(proc_p(proc), size);
 }
 
-void *gomem_alloc_typed(struct gomem_proc *proc, const struct gomem_type *type, size_t count)
+static NOINLINE void *alloc_typed_uncommon(struct p *p, size_t size, const struct type *t)
 {
-    const struct type *t = (const struct type *)type;
-    struct p *p = proc_p(proc);
-    size_t size;
-    if (__builtin_mul_overflow(t->size, count, &size))
-        return NULL;
     void *object = malloc_typed(p->mcache, size, t);
     if (UNLIKELY(object == NULL && size <= MAX_ALLOC && reclaim(p)))
         object = malloc_typed(p->mcache, size, t);
     return object;
+}
+
+void *gomem_alloc_typed(struct gomem_proc *proc, const struct gomem_type *type, size_t count)
+{
+    const struct type *t = (const struct type *)type;
+    size_t size;
+    if (__builtin_mul_overflow(t->size, count, &size))
+        return NULL;
+    void *object = malloc_typed_fast(proc_p(proc)->mcache, size, t);
+    return LIKELY(object != NULL) ? object : alloc_typed_uncommon(proc_p(proc), size, t);
 }
 
 enum gomem_status gomem_free(struct gomem_proc *p, void *object)
