@@ -37,19 +37,6 @@ PyObject *ref_new(struct py_heap *h, uint64_t address, uint64_t size, struct py_
     return (PyObject *)ref;
 }
 
-PyObject *ref_for(struct py_heap *h, uint64_t address, uint64_t size, struct py_type *type)
-{
-    struct py_ref *ref = refs_find(h, address);
-    if (ref == NULL)
-        return ref_new(h, address, size, type);
-    /* It may have been looked up before anyone knew its type. */
-    if (ref->type == NULL && type != NULL && ref->size >= gomem_type_size(type->t)) {
-        ref->type = (struct py_type *)Py_NewRef((PyObject *)type);
-        ref->size = gomem_type_size(type->t);
-    }
-    return Py_NewRef((PyObject *)ref);
-}
-
 /* A part of what owner names, at offset. */
 static PyObject *ref_part(struct py_ref *owner, struct py_type *type, uint64_t offset)
 {
@@ -68,17 +55,46 @@ static PyObject *ref_part(struct py_ref *owner, struct py_type *type, uint64_t o
     return (PyObject *)part;
 }
 
+/* The object of size 0, which all of them are: as a type, it is a part of the one without. */
+static PyObject *ref_for_zero(struct py_heap *h, uint64_t address, struct py_type *type)
+{
+    struct py_ref *zero = refs_find(h, address);
+    zero = (struct py_ref *)(zero == NULL ? ref_new(h, address, 0, NULL)
+                                          : Py_NewRef((PyObject *)zero));
+    if (zero == NULL || type == NULL)
+        return (PyObject *)zero;
+    PyObject *ref = ref_part(zero, type, 0);
+    Py_DECREF(zero);
+    return ref;
+}
+
+PyObject *ref_for(struct py_heap *h, uint64_t address, uint64_t size, struct py_type *type)
+{
+    if (size == 0)
+        return ref_for_zero(h, address, type);
+    struct py_ref *ref = refs_find(h, address);
+    if (ref == NULL)
+        return ref_new(h, address, size, type);
+    /* It may have been looked up before anyone knew its type. */
+    if (ref->type == NULL && type != NULL && ref->size >= gomem_type_size(type->t)) {
+        ref->type = (struct py_type *)Py_NewRef((PyObject *)type);
+        ref->size = gomem_type_size(type->t);
+    }
+    return Py_NewRef((PyObject *)ref);
+}
+
 static void ref_dealloc(PyObject *self)
 {
     struct py_ref *ref = (struct py_ref *)self;
     PyTypeObject *type = Py_TYPE(self);
-    if (ref->weakrefs != NULL)
-        PyObject_ClearWeakRefs(self);
+    /* First: callbacks of weak references run code, which must not find it any more. */
     if (ref->heap != NULL && ref->owner == NULL && ref->address != 0) {
         HEAP_LOCK(ref->heap)
         refs_remove(ref->heap, ref);
         HEAP_UNLOCK(ref->heap)
     }
+    if (ref->weakrefs != NULL)
+        PyObject_ClearWeakRefs(self);
     Py_XDECREF(ref->owner);
     Py_XDECREF(ref->type);
     Py_XDECREF(ref->heap);
@@ -328,6 +344,7 @@ static int ref_getbuffer(PyObject *self, Py_buffer *view, int flags)
     struct py_ref *object = ref->owner != NULL ? ref->owner : ref;
     int status = -1;
     bool readonly;
+    view->obj = NULL;
     HEAP_LOCK(ref->heap)
     /* Looking may let others run, so the address comes last. */
     uint64_t address = holds_pointers(ref, &readonly) ? ref_address(ref) : 0;
@@ -473,6 +490,7 @@ static PyMethodDef ref_methods[] = {
      "The same object seen as another type, which must fit it and have its pointers in the same\n"
      "places. Raises ValueError or TypeError otherwise."},
     {"__dir__", ref_dir, METH_NOARGS, NULL},
+    {"__reduce__", no_reduce, METH_NOARGS, NULL},
     {"_repr_html_", ref_html, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
