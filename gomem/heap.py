@@ -212,7 +212,9 @@ class Heap(_core.Heap):
         address = integer(address, "an address")
         if not 0 <= address < 2**64:
             self._gogc  # noqa: B018  # raises if the heap is closed
-            return Lookup(address, "outside", None, None, 0, None, False, False, None, None, 0, self)
+            return Lookup(
+                address, "outside", None, None, 0, None, False, False, None, None, 0, self
+            )
         (place, arena, span, pages, size_class, noscan, tiny, index, obj, size) = self._lookup(
             address
         )

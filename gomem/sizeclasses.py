@@ -218,5 +218,3 @@ def _rule(name: str, value: Any) -> Any:
             raise TypeError(f"max_waste must be a number, not {type(value).__name__}")
         return float(value)
     return bool(value) if name == "stretch" else _uint32(value, name)
-
-

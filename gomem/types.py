@@ -1,9 +1,9 @@
 """Go types for :meth:`gomem.Heap.new`: built from Go's notation, laid out as Go lays them out.
 
-    >>> import gomem
-    >>> Node = gomem.struct("Node", left="*Node", right="*Node", value="int64")
-    >>> Node.size, Node.pointer_bytes, Node.pointer_mask
-    (24, 16, (True, True))
+>>> import gomem
+>>> Node = gomem.struct("Node", left="*Node", right="*Node", value="int64")
+>>> Node.size, Node.pointer_bytes, Node.pointer_mask
+(24, 16, (True, True))
 """
 
 from __future__ import annotations
@@ -73,9 +73,7 @@ def _check_name(name: str) -> None:
         raise ValueError(f"a name must be an identifier, not {name!r}")
 
 
-def _parse(
-    notation: Type | str, own_name: str | None, own: list[Type], _depth: int = 0
-) -> Type:
+def _parse(notation: Type | str, own_name: str | None, own: list[Type], _depth: int = 0) -> Type:
     if isinstance(notation, Type):
         return notation
     if not isinstance(notation, str):

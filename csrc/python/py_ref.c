@@ -272,6 +272,11 @@ static int ref_setattro(PyObject *self, PyObject *name, PyObject *value)
     return -1;
 }
 
+static bool is_array(const struct py_ref *ref)
+{
+    return ref->type != NULL && gomem_type_kind(ref->type->t) == GOMEM_ARRAY;
+}
+
 /* The type and offset that a key names: a field's name, or an index of an array. */
 static struct py_type *find_item(struct py_ref *ref, PyObject *key, uint64_t *offset)
 {
@@ -279,7 +284,7 @@ static struct py_type *find_item(struct py_ref *ref, PyObject *key, uint64_t *of
         PyErr_SetString(PyExc_TypeError, "an object without a type has no fields or elements");
         return NULL;
     }
-    if (gomem_type_kind(ref->type->t) == GOMEM_ARRAY) {
+    if (is_array(ref)) {
         Py_ssize_t i = PyNumber_AsSsize_t(key, PyExc_IndexError), n = ref->type->length;
         if (i == -1 && PyErr_Occurred())
             return NULL;
@@ -311,10 +316,31 @@ static int ref_ass_subscript(PyObject *self, PyObject *key, PyObject *value)
     return type == NULL ? -1 : store_at((struct py_ref *)self, type, offset, value, key);
 }
 
+static PyObject *ref_item(PyObject *self, Py_ssize_t i)
+{
+    struct py_ref *ref = (struct py_ref *)self;
+    if (!is_array(ref) || i < 0 || i >= ref->type->length) {
+        PyErr_Format(PyExc_IndexError, "no element %zd", i);
+        return NULL;
+    }
+    struct py_type *elem = (struct py_type *)ref->type->elem;
+    return load_at(ref, elem, (uint64_t)i * gomem_type_size(elem->t));
+}
+
+static PyObject *ref_iter(PyObject *self)
+{
+    struct py_ref *ref = (struct py_ref *)self;
+    if (is_array(ref))
+        return PySeqIter_New(self);
+    PyErr_Format(PyExc_TypeError, "only an array has elements to iterate over, not a %s",
+                 ref->type == NULL ? "Ref without a type" : gomem_type_name(ref->type->t));
+    return NULL;
+}
+
 static Py_ssize_t ref_length(PyObject *self)
 {
     struct py_ref *ref = (struct py_ref *)self;
-    if (ref->type != NULL && gomem_type_kind(ref->type->t) == GOMEM_ARRAY)
+    if (is_array(ref))
         return ref->type->length;
     if (ref->type != NULL && ref->type->fields != NULL)
         return PyDict_GET_SIZE(ref->type->fields);
@@ -513,6 +539,8 @@ static PyType_Slot ref_slots[] = {
     {Py_mp_subscript, ref_subscript},
     {Py_mp_ass_subscript, ref_ass_subscript},
     {Py_mp_length, ref_length},
+    {Py_sq_item, ref_item},
+    {Py_tp_iter, ref_iter},
     {Py_bf_getbuffer, ref_getbuffer},
     {Py_bf_releasebuffer, ref_releasebuffer},
     {Py_tp_methods, ref_methods},
