@@ -44,8 +44,8 @@ def _rounding(heap: Heap, spans: np.ndarray[Any, Any]) -> dict[tuple[int, bool],
 
 
 def measure(heap: Heap) -> Fragmentation:
-    page = heap.size_class_table.page_size
     all_spans = heap.spans()
+    page = heap.size_class_table.page_size
     spans = all_spans[all_spans["state"] == 1]
     rounding = _rounding(heap, spans)
     rows = []

@@ -68,7 +68,9 @@ class SizeClass(NamedTuple):
     min_align: int
     """Alignment in bytes that every object of the class has."""
     div_magic: int
-    """n // size == (n * div_magic) >> 32 for every offset n in a span (Go: SizeClassToDivMagic)."""
+    """(n * div_magic) >> 32 == n // size for every multiple n of size in a span, and for all other
+    offsets in Go's table; in one of larger classes it can be one more there (Go:
+    SizeClassToDivMagic)."""
 
 
 class SizeClasses(_core.SizeClasses):
