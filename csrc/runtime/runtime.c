@@ -66,6 +66,7 @@ enum gomem_status gomem_runtime_new(const struct gomem_options *o, struct gomem_
     rt->ps = ps;
     rt->gogc = o->gogc;
     lock_init(&rt->scavenger_lock, RANK_SCAVENGER);
+    lock_init(&rt->scavenging, RANK_SCAVENGING);
     sched_init(&rt->sched, h, ps);
     scavenger_ensure(rt);
     *out = rt;
@@ -137,7 +138,7 @@ bool gomem_safepoint(struct gomem_proc *p)
 
 /* --- Fork --- */
 
-enum { FORK_LOCKS = 5 };
+enum { FORK_LOCKS = 6 };
 
 /* The locks that are held during a fork, in their order; how many. The scavenger is the only thread
  * left at work in a stopped world: with these it is not. */
@@ -147,9 +148,10 @@ static unsigned fork_locks(struct gomem_runtime *rt, struct lock *locks[FORK_LOC
     if (load_relaxed(&rt->sched.closed))
         return 1;
     locks[1] = &rt->scavenger_lock;
-    locks[2] = &rt->heap->lock;
-    locks[3] = &rt->heap->persistent.lock;
-    locks[4] = &rt->heap->om.regions_lock;
+    locks[2] = &rt->scavenging;
+    locks[3] = &rt->heap->lock;
+    locks[4] = &rt->heap->persistent.lock;
+    locks[5] = &rt->heap->om.regions_lock;
     return FORK_LOCKS;
 }
 

@@ -90,6 +90,7 @@ def test_while_threads_work(python: Any) -> None:
         """
         import os, sys, threading, time, random, signal
         import gomem
+        import gomem._tables  # a module that is being imported stays so in the child: Python's affair
         sys.setswitchinterval(1e-4)
         heap = gomem.Heap(procs=3, memory_limit="24MiB")
         small = gomem.Heap(procs=2, max_memory="6MiB")
