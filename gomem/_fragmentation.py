@@ -22,13 +22,14 @@ def _rounding(heap: Heap, spans: np.ndarray[Any, Any]) -> dict[tuple[int, bool],
     out: dict[tuple[int, bool], int] = {}
     if len(held) == 0 or len(spans) == 0:
         return out
-    held = np.unique(held, axis=0)  # an object may have a Ref and be in a table
+    # An object may have a Ref and be in a table; one that was looked up seems to fill its slot.
+    held = held[np.lexsort((held[:, 1], held[:, 0]))]
+    held = held[np.append(True, held[1:, 0] != held[:-1, 0])]
     at = np.searchsorted(spans["base"], held[:, 0], side="right").astype(np.int64) - 1
     inside = at >= 0
-    inside[inside] &= held[inside, 0] < (
-        spans["base"][at[inside]]
-        + spans["npages"][at[inside]] * np.uint64(heap.size_class_table.page_size)
-    )
+    page = np.uint64(heap.size_class_table.page_size)
+    ends = spans["base"] + spans["npages"] * page
+    inside[inside] &= held[inside, 0] < ends[at[inside]]
     held, at = held[inside], at[inside]
     slot = (held[:, 0] - spans["base"][at]) // spans["elem_size"][at]
     # One row a slot: several tiny objects add up.
@@ -43,8 +44,8 @@ def _rounding(heap: Heap, spans: np.ndarray[Any, Any]) -> dict[tuple[int, bool],
 
 
 def measure(heap: Heap) -> Fragmentation:
-    page = heap.size_class_table.page_size
     all_spans = heap.spans()
+    page = heap.size_class_table.page_size
     spans = all_spans[all_spans["state"] == 1]
     rounding = _rounding(heap, spans)
     rows = []

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gomem import _core
-from gomem.sizeclasses import SizeClasses
+from gomem.sizeclasses import SizeClasses, integer, shown
 from gomem.span import Span
 from gomem.stats import MemStats
 
@@ -30,29 +31,28 @@ _UNITS = {"B": 0, "KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40}
 
 def parse_bytes(value: int | str | None, name: str) -> int | None:
     """A number of bytes: an integer, or Go's notation (``64MiB``); None and ``off``: no limit."""
-    if value is None or value == "off":
+    if value is None:
         return None
     if isinstance(value, str):
+        if value == "off":
+            return None
         match = _BYTES.fullmatch(value.strip())
         if match is None:
             raise ValueError(
                 f"{name} must be a number of bytes like 67108864, '64MiB' or 'off', not {value!r}"
             )
         return int(match[1]) << _UNITS[match[2] or "B"]
-    if not isinstance(value, int):
-        raise TypeError(f"{name} must be an integer or a string, not {type(value).__name__}")
+    value = integer(value, name, "an integer or a string")
     if value < 0:
-        raise ValueError(f"{name} must not be negative: {value}")
+        raise ValueError(f"{name} must not be negative: {shown(value)}")
     return value
 
 
 def parse_gogc(value: int | str | None) -> int:
     """A percentage; None, ``off`` and negative numbers: -1, which turns collections off."""
-    if value is None or value == "off":
+    if value is None or (isinstance(value, str) and value == "off"):
         return -1
-    if not isinstance(value, int):
-        raise TypeError(f"gogc must be an integer or 'off', not {value!r}")
-    return max(-1, min(value, 2**31 - 1))
+    return max(-1, min(integer(value, "gogc", "an integer or 'off'"), 2**31 - 1))
 
 
 @dataclass(frozen=True)
@@ -172,14 +172,15 @@ class Heap(_core.Heap):
     ) -> None:
         if procs is None:
             procs = min(1024, len(os.sched_getaffinity(0)))
+        if not isinstance(huge_pages, str):
+            raise TypeError(f"huge_pages must be a string, not {type(huge_pages).__name__}")
         if huge_pages not in _HUGE_PAGES:
             raise ValueError(
                 f"huge_pages must be one of {', '.join(_HUGE_PAGES)}, not {huge_pages!r}"
             )
-        if not isinstance(procs, int):
-            raise TypeError(f"procs must be an integer, not {type(procs).__name__}")
+        procs = integer(procs, "procs")
         if not 1 <= procs <= 1024:
-            raise ValueError(f"procs must be from 1 to 1024, not {procs}")
+            raise ValueError(f"procs must be from 1 to 1024, not {shown(procs)}")
         super().__init__(
             procs=procs,
             gogc=parse_gogc(gogc),
@@ -243,10 +244,9 @@ class Heap(_core.Heap):
 
         Raises TypeError for what is no integer, HeapClosedError for a closed heap.
         """
-        if not isinstance(address, int):
-            raise TypeError(f"an address must be an integer, not {type(address).__name__}")
+        address = integer(address, "an address")
         if not 0 <= address < 2**64:
-            self.procs  # noqa: B018
+            self._gogc  # noqa: B018  # raises if the heap is closed
             return Lookup(
                 address, "outside", None, None, 0, None, False, False, None, None, 0, self
             )
@@ -274,7 +274,7 @@ class Heap(_core.Heap):
         """Statistics, exact at one moment: the world is stopped for it (Go: ReadMemStats)."""
         limit = self._memory_limit
         extra = {
-            "gogc": self._gogc,
+            "gogc": self._gogc % 2**64,  # off is all ones, as in Go
             "gomemlimit": 2**63 - 1 if limit is None else limit,
             "gomaxprocs": self.procs,
         }
@@ -399,19 +399,29 @@ class Heap(_core.Heap):
 # --- Fork: the child gets heaps that work, with no lock held by a thread that is not there. ---
 
 _heaps: weakref.WeakSet[Heap] = weakref.WeakSet()
-_forking: list[Heap] = []
+_fork_lock = threading.RLock()  # held from before a fork until after it: one at a time
+_forking: list[Heap] = []  # under the lock: those whose world is stopped
+
+
+def _open_heaps() -> list[Heap]:
+    while True:
+        try:
+            return list(_heaps)
+        except RuntimeError:  # another thread has made a heap meanwhile
+            continue
 
 
 def _before_fork() -> None:
-    _forking.extend(_heaps)
-    for heap in _forking:
+    _fork_lock.acquire()
+    for heap in _open_heaps():
         heap._fork(0)
+        _forking.append(heap)
 
 
 def _after_fork(stage: int) -> None:
-    for heap in reversed(_forking):
-        heap._fork(stage)
-    _forking.clear()
+    while _forking:
+        _forking.pop()._fork(stage)
+    _fork_lock.release()
 
 
 os.register_at_fork(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -67,7 +68,9 @@ class SizeClass(NamedTuple):
     min_align: int
     """Alignment in bytes that every object of the class has."""
     div_magic: int
-    """n // size == (n * div_magic) >> 32 for every offset n in a span (Go: SizeClassToDivMagic)."""
+    """(n * div_magic) >> 32 == n // size for every multiple n of size in a span, and for all other
+    offsets in Go's table; in one of larger classes it can be one more there (Go:
+    SizeClassToDivMagic)."""
 
 
 class SizeClasses(_core.SizeClasses):
@@ -142,8 +145,7 @@ class SizeClasses(_core.SizeClasses):
 
     def to_json(self, path: str | PathLike[str] | None = None) -> str:
         """The table as JSON (``page_size`` and ``classes``), also written to ``path`` if given."""
-        rows = [[row.size, row.span_bytes // self.page_size] for row in self][1:]
-        text = json.dumps({"page_size": self.page_size, "classes": rows})
+        text = json.dumps({"page_size": self.page_size, "classes": self._pairs()})
         if path is not None:
             Path(path).write_text(text)
         return text
@@ -165,6 +167,12 @@ class SizeClasses(_core.SizeClasses):
             ) from None
         return cls(classes=pairs, page_size=page_size)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_from_pairs, (type(self), self._pairs(), self.page_size))
+
+    def _pairs(self) -> list[list[int]]:
+        return [[row.size, row.span_bytes // self.page_size] for row in self][1:]
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, SizeClasses):
             return NotImplemented
@@ -184,12 +192,29 @@ class SizeClasses(_core.SizeClasses):
         return viz.size_classes_html(self)
 
 
-def _uint32(value: int, name: str) -> int:
-    if not isinstance(value, int):
-        raise TypeError(f"{name} must be an integer, not {type(value).__name__}")
-    if not 0 <= value < 2**32:
-        raise ValueError(f"{name} must be from 0 to 2**32 - 1, not {value}")
-    return value
+def _from_pairs(cls: type[SizeClasses], pairs: Any, page_size: int) -> SizeClasses:
+    return cls(classes=pairs, page_size=page_size)
+
+
+def integer(value: Any, name: str, expected: str = "an integer") -> int:
+    """An integer from anything that is one, a NumPy scalar too."""
+    if not hasattr(type(value), "__index__"):
+        given = repr(value) if isinstance(value, str) else type(value).__name__
+        raise TypeError(f"{name} must be {expected}, not {given}")
+    return operator.index(value)
+
+
+def shown(value: int) -> str:
+    """An integer for a message; Python refuses to show those of thousands of digits."""
+    bits = value.bit_length()
+    return str(value) if bits <= 128 else f"an integer of {bits} bits"
+
+
+def _uint32(value: Any, name: str) -> int:
+    number = integer(value, name)
+    if not 0 <= number < 2**32:
+        raise ValueError(f"{name} must be from 0 to 2**32 - 1, not {shown(number)}")
+    return number
 
 
 def _rule(name: str, value: Any) -> Any:

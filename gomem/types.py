@@ -16,7 +16,8 @@ from gomem._core import Type, basic_types
 _ALIASES = {"byte": "uint8", "rune": "int32", "int": "int64", "uint": "uint64"}
 _ARRAY = re.compile(r"\[\s*(\d+)\s*\](.+)", re.DOTALL)
 
-TypeLike = "Type | str"
+_MAX_DEPTH = 100  # of * and [n] in a notation
+_MAX_DIGITS = 20
 
 
 def pointer(elem: Type | str | None = None) -> Type:
@@ -43,6 +44,10 @@ def struct(
     """
     _check_name(name)
     own: list[Type] = []
+    if fields is not None and not isinstance(fields, Mapping):
+        raise TypeError(
+            f"fields must be a mapping from names to types, not {type(fields).__name__}"
+        )
     items = {**(fields or {}), **more}
     for field in items:
         _check_name(field)
@@ -68,7 +73,7 @@ def _check_name(name: str) -> None:
         raise ValueError(f"a name must be an identifier, not {name!r}")
 
 
-def _parse(notation: Type | str, own_name: str | None, own: list[Type]) -> Type:
+def _parse(notation: Type | str, own_name: str | None, own: list[Type], _depth: int = 0) -> Type:
     if isinstance(notation, Type):
         return notation
     if not isinstance(notation, str):
@@ -76,6 +81,8 @@ def _parse(notation: Type | str, own_name: str | None, own: list[Type]) -> Type:
             f"a type must be a gomem.Type or a string in Go's notation, "
             f"not {type(notation).__name__}"
         )
+    if _depth > _MAX_DEPTH:
+        raise ValueError(f"a type's notation can have {_MAX_DEPTH} levels of * and [n], not more")
     text = notation.strip()
     if text == "unsafe.Pointer":
         return pointer()
@@ -83,16 +90,18 @@ def _parse(notation: Type | str, own_name: str | None, own: list[Type]) -> Type:
         if own_name is not None and text[1:].strip() == own_name:
             own.append(Type._pointer(f"*{own_name}"))
             return own[-1]
-        return pointer(_parse(text[1:], own_name, own))
+        return pointer(_parse(text[1:], own_name, own, _depth + 1))
     match = _ARRAY.fullmatch(text)
     if match:
-        return array(_parse(match[2], own_name, own), int(match[1]))
+        if len(match[1]) > _MAX_DIGITS:
+            raise ValueError(f"an array of that length would be too large: {text[:60]}...")
+        return array(_parse(match[2], own_name, own, _depth + 1), int(match[1]))
     basic: dict[str, Type] = basic_types
     try:
         return basic[_ALIASES.get(text, text)]
     except KeyError:
         hint = " (a struct cannot contain itself)" if text == own_name else ""
         raise ValueError(
-            f"{notation!r} is no type that gomem knows{hint}: use a basic type ({', '.join(basic)}), "
+            f"{text[:200]!r} is no type that gomem knows{hint}: use a basic type ({', '.join(basic)}), "
             f"*T, [n]T, unsafe.Pointer, or a gomem.Type"
         ) from None

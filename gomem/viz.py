@@ -72,9 +72,9 @@ class HeapMap:
         if not isinstance(width, int) or not 8 <= width <= 1024:
             raise ValueError(f"width must be from 8 to 1024 pages, not {width!r}")
         self.width = width
+        self.spans = heap.spans()
         self.page = heap.size_class_table.page_size
         self.nclasses = len(heap.size_class_table)
-        self.spans = heap.spans()
         self.regions: list[tuple[int, np.ndarray[Any, Any]]] = []
         self.hidden = 0
         budget = self.max_pages

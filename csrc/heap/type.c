@@ -5,6 +5,7 @@
  * Concurrency: see type.h.
  * Go: cmd/compile/internal/types/size.go (CalcStructSize), reflect.StructOf.
  */
+#define _GNU_SOURCE /* asprintf */
 #include "heap/type.h"
 
 #include <stdlib.h>
@@ -77,17 +78,22 @@ static void mask_copy(struct type *dst, const struct type *src, size_t offset)
 
 struct type *type_new_array(const struct type *elem, size_t length, struct gomem_error *err)
 {
-    char name[256];
-    snprintf(name, sizeof name, "[%zu]%s", length, elem->name);
     if (elem->size != 0 && length > MAX_TYPE_SIZE / elem->size) {
-        error_set(err, GOMEM_INVALID_VALUE, "type %s would be larger than %d bytes", name,
-                  MAX_TYPE_SIZE);
+        error_set(err, GOMEM_INVALID_VALUE, "type [%zu]%s would be larger than %d bytes", length,
+                  elem->name, MAX_TYPE_SIZE);
+        return NULL;
+    }
+    char *name;
+    if (asprintf(&name, "[%zu]%s", length, elem->name) < 0) {
+        error_set(err, GOMEM_OUT_OF_MEMORY, "out of memory making type [%zu]%s", length,
+                  elem->name);
         return NULL;
     }
     bool pointers = type_has_pointers(elem) && length > 0;
     size_t ptr_bytes = pointers ? (length - 1) * elem->size + elem->ptr_bytes : 0;
     struct type *t =
         type_alloc(GOMEM_ARRAY, name, elem->size * length, elem->align, ptr_bytes, err);
+    free(name);
     if (t == NULL)
         return NULL;
     for (size_t i = 0; pointers && i < length; i++)

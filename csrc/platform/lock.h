@@ -92,6 +92,26 @@ static inline void unlock(struct lock *l)
         unlock_slow(l);
 }
 
+/* Takes a lock that is held out of this thread's held set, and back into it, before it is unlocked. For
+ * a fork, which holds the locks of many heaps at once: ranks order those of one. */
+static inline void lock_set_aside(struct lock *l)
+{
+#if GOMEM_CHECK_LEVEL >= 1
+    lock_rank_release(l);
+#else
+    (void)l;
+#endif
+}
+
+static inline void lock_take_up(struct lock *l)
+{
+#if GOMEM_CHECK_LEVEL >= 1
+    lock_rank_acquire(l);
+#else
+    (void)l;
+#endif
+}
+
 static inline void spin_init(struct spin *s, enum lock_rank rank)
 {
     lock_init(&s->l, rank);

@@ -137,25 +137,31 @@ PyObject *raise_error(struct state *st, const struct gomem_error *err);
 PyObject *raise_closed(struct state *st);
 PyObject *raise_pointer(struct state *st, const char *format, ...);
 int errors_init(PyObject *module, struct state *st);
+/* A __reduce__ that refuses, for what cannot be pickled or copied. */
+PyObject *no_reduce(PyObject *self, PyObject *unused);
 
 /* py_heap.c */
 extern HIDDEN PyType_Spec heap_spec;
-/* A P for a short call: gives up the GIL if it must wait. NULL with an exception if closed. */
+/* A P for a short call in which no Python code runs and no exception is made: gives up the GIL if it
+ * must wait. NULL with an exception if closed. */
 struct gomem_proc *heap_proc(struct py_heap *h);
 bool heap_usable(struct py_heap *h); /* false with an exception */
 /* Converts a size argument; false with an exception. */
 bool parse_size(PyObject *arg, uint64_t *size);
+/* Converts an address; false with InvalidPointerError if it is none, TypeError if it is no integer. */
+bool parse_address(struct py_heap *h, PyObject *arg, uint64_t *address);
 PyObject *raise_no_memory(struct py_heap *h, uint64_t size);
 /* What is at an address, and stays there for as long as the GIL is kept; false with an exception. */
 bool heap_look(struct py_heap *h, uint64_t address, struct gomem_lookup *l);
-/* Frees the object at an address with p; false with an exception that says what is wrong with it. */
-bool heap_free_with(struct py_heap *h, struct gomem_proc *p, uint64_t address);
-/* Frees what a Ref names; the same. */
-bool heap_free_ref(struct py_heap *h, struct py_ref *ref);
+/* Frees what a Ref names: None, or NULL with an exception that says what is wrong with it. */
+PyObject *heap_free_ref(struct py_heap *h, struct py_ref *ref);
 /* Waits, without the GIL, until no batch of frees is under way: then what is at an address stays there
- * for as long as the GIL is kept. */
+ * for as long as the GIL is kept. false with an exception if the heap is closed. */
 bool heap_settled(struct py_heap *h);
-/* Begins and ends a batch of frees; exclusive: with no other at the same time. */
+/* The same, and a P. */
+struct gomem_proc *heap_settled_proc(struct py_heap *h);
+/* Begins and ends a batch of frees; exclusive: with no other at the same time. In between no Python
+ * code may run in this thread, nor an exception be made: it could wait for the batch to end. */
 bool heap_begin_batch(struct py_heap *h, bool exclusive);
 void heap_end_batch(struct py_heap *h);
 
@@ -201,6 +207,8 @@ extern HIDDEN PyType_Spec type_spec;
 int types_init(PyObject *module, struct state *st);
 /* Resolves the name of a pointer's element; borrowed, Py_None for unsafe.Pointer. */
 PyObject *type_elem(struct py_type *t);
+/* Are they identical in Go's sense: the same, or pointers or arrays of identical types? */
+bool type_identical(const struct py_type *a, const struct py_type *b);
 
 /* py_size_classes.c */
 extern HIDDEN PyType_Spec size_classes_spec;

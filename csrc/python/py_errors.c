@@ -78,7 +78,13 @@ PyObject *raise_error(struct state *st, const struct gomem_error *err)
         kind = st->trace_error;
         break;
     }
-    PyErr_SetString(kind, err->message);
+    /* Names in a message are the user's, and it may have been cut within a character. */
+    PyObject *message =
+        PyUnicode_DecodeUTF8(err->message, (Py_ssize_t)strlen(err->message), "replace");
+    if (message != NULL) {
+        PyErr_SetObject(kind, message);
+        Py_DECREF(message);
+    }
     return NULL;
 }
 
@@ -94,5 +100,14 @@ PyObject *raise_pointer(struct state *st, const char *format, ...)
     va_start(args, format);
     PyErr_FormatV(st->invalid_pointer, format, args);
     va_end(args);
+    return NULL;
+}
+
+PyObject *no_reduce(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    PyErr_Format(PyExc_TypeError,
+                 "a %s belongs to the memory of this process: it cannot be pickled or copied",
+                 Py_TYPE(self)->tp_name);
     return NULL;
 }

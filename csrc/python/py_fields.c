@@ -48,10 +48,15 @@ static PyObject *load_pointer(struct py_ref *ref, struct py_type *type, const ch
     PyObject *elem = type_elem(type);
     if (elem == NULL)
         return NULL;
-    struct gomem_lookup l;
-    if (!heap_look(h, address, &l))
-        return NULL;
     struct py_type *t = elem == Py_None ? NULL : (struct py_type *)elem;
+    struct gomem_proc *p = heap_settled_proc(h);
+    if (p == NULL)
+        return NULL;
+    struct gomem_lookup l;
+    size_t offset;
+    gomem_proc_lookup(p, address, &l);
+    bool fits = t == NULL || gomem_proc_type_fits(p, t->t, address, &offset);
+    gomem_proc_release(p);
     if (l.place == GOMEM_PLACE_ZEROBASE)
         return ref_for(h, address, 0, t);
     if (l.place != GOMEM_PLACE_OBJECT || l.object != address)
@@ -59,12 +64,6 @@ static PyObject *load_pointer(struct py_ref *ref, struct py_type *type, const ch
                              (void *)(uintptr_t)address);
     if (t == NULL)
         return ref_found(h, address, l.size, NULL);
-    struct gomem_proc *p = heap_proc(h);
-    if (p == NULL)
-        return NULL;
-    size_t offset;
-    bool fits = gomem_type_size(t->t) <= l.size && gomem_proc_type_fits(p, t->t, address, &offset);
-    gomem_proc_release(p);
     if (!fits)
         return raise_pointer(h->state,
                              "the pointer %p dangles: the object there is no %s any more",
@@ -135,6 +134,26 @@ static int wrong_type(const char *what, struct py_type *type, PyObject *value)
     return -1;
 }
 
+static int not_in_range(const char *what, struct py_type *type, PyObject *value)
+{
+    PyErr_Format(PyExc_ValueError, "%s is a %s, which cannot hold %R", what,
+                 gomem_type_name(type->t), value);
+    return -1;
+}
+
+/* Converting a number failed: says so, unless it was its own code that failed. */
+static int wrong_number(const char *what, struct py_type *type, PyObject *value)
+{
+    if (PyErr_ExceptionMatches(PyExc_OverflowError)) {
+        PyErr_Clear();
+        return not_in_range(what, type, value);
+    }
+    if (!PyErr_ExceptionMatches(PyExc_TypeError))
+        return -1;
+    PyErr_Clear();
+    return wrong_type(what, type, value);
+}
+
 static int convert_int(struct value *out, struct py_type *type, PyObject *value, const char *what,
                        bool is_signed, unsigned bits)
 {
@@ -158,11 +177,8 @@ static int convert_int(struct value *out, struct py_type *type, PyObject *value,
         PyErr_Clear();
     }
     Py_DECREF(index);
-    if (!fits) {
-        PyErr_Format(PyExc_ValueError, "%s is a %s, which cannot hold %R", what,
-                     gomem_type_name(type->t), value);
-        return -1;
-    }
+    if (!fits)
+        return not_in_range(what, type, value);
     value_set(out, &raw, bits / 8);
     return 0;
 }
@@ -183,11 +199,12 @@ static int convert_pointer(struct value *out, struct py_ref *ref, struct py_type
             raise_pointer(h->state, "%s cannot point into another heap", what);
             return -1;
         }
-        if (target->owner != NULL) {
+        if (target->owner != NULL && target->size != 0) {
             PyErr_Format(PyExc_TypeError, "%s cannot point to a part of an object", what);
             return -1;
         }
-        if (elem != Py_None && (PyObject *)target->type != elem) {
+        if (elem != Py_None && (target->type == NULL ||
+                                !type_identical(target->type, (struct py_type *)elem))) {
             PyErr_Format(PyExc_TypeError, "%s is a %s and cannot point to a %s", what,
                          gomem_type_name(type->t),
                          target->type == NULL ? "object without a type"
@@ -206,12 +223,8 @@ static int convert_float(struct value *out, struct py_type *type, PyObject *valu
                          const char *what, enum gomem_kind kind)
 {
     double d = PyFloat_AsDouble(value);
-    if (d == -1 && PyErr_Occurred()) {
-        if (!PyErr_ExceptionMatches(PyExc_TypeError))
-            return -1;
-        PyErr_Clear();
-        return wrong_type(what, type, value);
-    }
+    if (d == -1 && PyErr_Occurred())
+        return wrong_number(what, type, value);
     float f = (float)d;
     if (kind == GOMEM_FLOAT64)
         value_set(out, &d, sizeof d);
@@ -224,12 +237,8 @@ static int convert_complex(struct value *out, struct py_type *type, PyObject *va
                            const char *what, enum gomem_kind kind)
 {
     Py_complex z = PyComplex_AsCComplex(value);
-    if (z.real == -1 && PyErr_Occurred()) {
-        if (!PyErr_ExceptionMatches(PyExc_TypeError))
-            return -1;
-        PyErr_Clear();
-        return wrong_type(what, type, value);
-    }
+    if (z.real == -1 && PyErr_Occurred())
+        return wrong_number(what, type, value);
     double d[2] = {z.real, z.imag};
     float f[2] = {(float)z.real, (float)z.imag};
     if (kind == GOMEM_COMPLEX128)

@@ -26,20 +26,15 @@ bool heap_usable(struct py_heap *h)
 
 struct gomem_proc *heap_proc(struct py_heap *h)
 {
-    if (!heap_usable(h))
-        return NULL;
-    struct gomem_proc *p = gomem_proc_try_acquire(h->rt);
-    if (p == NULL) {
+    struct gomem_proc *p = NULL;
+    while (heap_usable(h) && (p = gomem_proc_try_acquire(h->rt)) == NULL) {
+        /* Nobody waits for the GIL while he holds a P: who has the GIL may be waiting for all Ps. So
+         * this waits until there is one, and then tries again. */
         Py_BEGIN_ALLOW_THREADS
-        p = gomem_proc_acquire(h->rt);
+        struct gomem_proc *idle = gomem_proc_acquire(h->rt);
+        if (idle != NULL)
+            gomem_proc_release(idle);
         Py_END_ALLOW_THREADS
-        if (p != NULL && h->closing) {
-            /* Closed while we waited: the closing thread waits for this P now. */
-            gomem_proc_release(p);
-            p = NULL;
-        }
-        if (p == NULL)
-            raise_closed(h->state);
     }
     return p;
 }
@@ -50,8 +45,9 @@ bool parse_size(PyObject *arg, uint64_t *size)
     if (!PyLong_Check(arg)) {
         PyObject *index = PyNumber_Index(arg);
         if (index == NULL) {
-            PyErr_Format(PyExc_TypeError, "a size in bytes must be an integer, not %.200s",
-                         Py_TYPE(arg)->tp_name);
+            if (!PyIndex_Check(arg))
+                PyErr_Format(PyExc_TypeError, "a size in bytes must be an integer, not %.200s",
+                             Py_TYPE(arg)->tp_name);
             return false;
         }
         bool ok = parse_size(index, size);
@@ -137,6 +133,11 @@ static int heap_init(PyObject *self, PyObject *args, PyObject *kwargs)
     Py_END_ALLOW_THREADS
     if (status != GOMEM_OK) {
         raise_error(h->state, &err);
+        return -1;
+    }
+    if (h->rt != NULL) { /* by another thread, or by an __index__ above */
+        gomem_runtime_delete(rt);
+        PyErr_SetString(PyExc_RuntimeError, "Heap.__init__ was called before");
         return -1;
     }
     h->rt = rt;
@@ -251,8 +252,7 @@ static PyObject *handle_of(struct py_heap *h, void *object, uint64_t size, struc
         PyErr_Fetch(&kind, &value, &traceback);
         struct gomem_proc *p = heap_proc(h);
         if (p != NULL) {
-            if (!heap_free_with(h, p, address))
-                PyErr_Clear();
+            (void)!gomem_free(p, object);
             gomem_proc_release(p);
         }
         PyErr_Restore(kind, value, traceback);
@@ -305,12 +305,12 @@ static PyObject *heap_new_object(PyObject *self, PyObject *arg)
     return handle_of(h, object, gomem_type_size(type->t), type);
 }
 
-bool heap_free_with(struct py_heap *h, struct gomem_proc *p, uint64_t address)
+/* --- Freeing. Exceptions are made without a P: that may run the garbage collector, and that any code,
+ * which may want one. --- */
+
+/* The address could not be freed; l says what is there. */
+static PyObject *raise_not_freed(struct py_heap *h, uint64_t address, const struct gomem_lookup *l)
 {
-    if (gomem_free(p, (void *)(uintptr_t)address) == GOMEM_OK)
-        return true;
-    struct gomem_lookup l;
-    gomem_proc_lookup(p, address, &l);
     static const char *const places[] = {
         [GOMEM_PLACE_OUTSIDE] = "it is not in this heap",
         [GOMEM_PLACE_FREE_PAGE] = "its page is free",
@@ -320,94 +320,119 @@ bool heap_free_with(struct py_heap *h, struct gomem_proc *p, uint64_t address)
         [GOMEM_PLACE_STACK] = "it is stack memory",
         [GOMEM_PLACE_ZEROBASE] = "objects of size 0 are never freed",
     };
-    if (l.place == GOMEM_PLACE_OBJECT)
-        raise_pointer(h->state, "cannot free %p: %s %p", (void *)(uintptr_t)address,
-                      places[l.place], (void *)(uintptr_t)l.object);
-    else
-        raise_pointer(h->state, "cannot free %p: %s", (void *)(uintptr_t)address,
-                      places[l.place]);
-    return false;
+    if (l->place == GOMEM_PLACE_OBJECT)
+        return raise_pointer(h->state, "cannot free %p: %s %p", (void *)(uintptr_t)address,
+                             places[l->place], (void *)(uintptr_t)l->object);
+    return raise_pointer(h->state, "cannot free %p: %s", (void *)(uintptr_t)address,
+                         places[l->place]);
 }
 
-static bool free_ref_with(struct py_heap *h, struct gomem_proc *p, struct py_ref *ref)
+/* May the Ref be freed in h? Without an exception. */
+static bool is_freeable(const struct py_heap *h, const struct py_ref *ref)
 {
-    if (ref->heap != h) {
-        raise_pointer(h->state, "the Ref belongs to another heap");
-        return false;
-    }
-    if (ref->owner != NULL) {
-        raise_pointer(h->state, "the Ref names a part of an object, not an object");
-        return false;
-    }
-    uint64_t address = ref_address(ref);
-    if (address == 0)
-        return false;
-    if (ref->exports != 0) {
-        PyErr_Format(PyExc_BufferError, "cannot free the object: %zd views of it are in use",
-                     ref->exports);
-        return false;
-    }
-    if (ref->size == 0)
+    if (ref->heap != h || ref->size == 0)
+        return ref->heap == h;
+    return ref->owner == NULL && ref->address != 0 && ref->exports == 0;
+}
+
+/* The Ref is not freeable: says why. */
+static PyObject *raise_not_freeable(struct py_heap *h, struct py_ref *ref)
+{
+    if (ref->heap != h)
+        return raise_pointer(h->state, "the Ref belongs to another heap");
+    if (ref->owner != NULL)
+        return raise_pointer(h->state, "the Ref names a part of an object, not an object");
+    if (ref_address(ref) == 0)
+        return NULL;
+    PyErr_Format(PyExc_BufferError, "cannot free the object: %zd views of it are in use",
+                 ref->exports);
+    return NULL;
+}
+
+/* Frees the object at an address, of which ref (or NULL) is the Ref; false with l filled. */
+static bool free_with(struct py_heap *h, struct gomem_proc *p, uint64_t address,
+                      struct py_ref *ref, struct gomem_lookup *l)
+{
+    if (ref != NULL && ref->size == 0)
         return true; /* all objects of size 0 are one, which stays */
-    if (!heap_free_with(h, p, address))
+    if (gomem_free(p, (void *)(uintptr_t)address) != GOMEM_OK) {
+        gomem_proc_lookup(p, address, l);
         return false;
-    refs_remove(h, ref);
-    ref->address = 0;
+    }
+    if (ref != NULL) {
+        refs_remove(h, ref);
+        ref->address = 0;
+    } else {
+        replays_forget(h, address);
+    }
     roots_forget(h, address);
     return true;
 }
 
-bool heap_free_ref(struct py_heap *h, struct py_ref *ref)
+/* Frees and gives up the P. */
+static PyObject *free_and_release(struct py_heap *h, struct gomem_proc *p, uint64_t address,
+                                  struct py_ref *ref)
 {
-    struct gomem_proc *p = heap_proc(h);
-    if (p == NULL)
-        return false;
-    bool freed = free_ref_with(h, p, ref);
+    struct gomem_lookup l;
+    bool freeable = ref == NULL || is_freeable(h, ref);
+    bool freed = freeable && free_with(h, p, address, ref, &l);
     gomem_proc_release(p);
-    return freed;
+    if (!freeable)
+        return raise_not_freeable(h, ref);
+    if (!freed)
+        return raise_not_freed(h, address, &l);
+    Py_RETURN_NONE;
 }
 
-static bool free_address(struct py_heap *h, PyObject *arg)
+PyObject *heap_free_ref(struct py_heap *h, struct py_ref *ref)
 {
-    uint64_t address = PyLong_AsUnsignedLongLong(arg);
-    if (address == (uint64_t)-1 && PyErr_Occurred()) {
+    struct gomem_proc *p = heap_proc(h);
+    return p == NULL ? NULL : free_and_release(h, p, ref->address, ref);
+}
+
+static PyObject *free_address(struct py_heap *h, uint64_t address)
+{
+    struct gomem_proc *p = heap_settled_proc(h);
+    return p == NULL ? NULL : free_and_release(h, p, address, refs_find(h, address));
+}
+
+bool parse_address(struct py_heap *h, PyObject *arg, uint64_t *address)
+{
+    PyObject *index = PyNumber_Index(arg);
+    if (index == NULL)
+        return false;
+    *address = PyLong_AsUnsignedLongLong(index);
+    bool ok = *address != (uint64_t)-1 || !PyErr_Occurred();
+    if (!ok) {
         PyErr_Clear();
-        raise_pointer(h->state, "cannot free %R: it is no address", arg);
-        return false;
+        raise_pointer(h->state, "%R is no address: one is from 0 to 2**64 - 1", index);
+        /* Python refuses to show integers of thousands of digits. */
+        if (!PyErr_ExceptionMatches(h->state->invalid_pointer)) {
+            PyErr_Clear();
+            raise_pointer(h->state, "an address is from 0 to 2**64 - 1, not a longer integer");
+        }
     }
-    struct gomem_proc *p = heap_settled(h) ? heap_proc(h) : NULL;
-    if (p == NULL)
-        return false;
-    /* Waiting for the P may have let a batch begin. */
-    if (h->batches != 0) {
-        gomem_proc_release(p);
-        return free_address(h, arg);
-    }
-    struct py_ref *ref = refs_find(h, address);
-    bool freed = ref != NULL ? free_ref_with(h, p, ref) : heap_free_with(h, p, address);
-    if (freed && ref == NULL) {
-        roots_forget(h, address);
-        replays_forget(h, address);
-    }
-    gomem_proc_release(p);
-    return freed;
+    Py_DECREF(index);
+    return ok;
 }
 
 static PyObject *heap_free(PyObject *self, PyObject *arg)
 {
     struct py_heap *h = (struct py_heap *)self;
-    bool freed;
-    if (!PyLong_Check(arg) && !PyObject_TypeCheck(arg, h->state->ref_type)) {
+    PyObject *result;
+    uint64_t address = 0;
+    bool is_ref = PyObject_TypeCheck(arg, h->state->ref_type);
+    if (!is_ref && !PyIndex_Check(arg)) {
         PyErr_Format(PyExc_TypeError, "free() takes a Ref or an address, not %.200s",
                      Py_TYPE(arg)->tp_name);
         return NULL;
     }
-    HEAP_LOCK(self)
-    freed = PyLong_Check(arg) ? free_address(h, arg) : heap_free_ref(h, (struct py_ref *)arg);
-    HEAP_UNLOCK(self)
-    if (!freed)
+    if (!is_ref && (!heap_usable(h) || !parse_address(h, arg, &address)))
         return NULL;
-    Py_RETURN_NONE;
+    HEAP_LOCK(self)
+    result = is_ref ? heap_free_ref(h, (struct py_ref *)arg) : free_address(h, address);
+    HEAP_UNLOCK(self)
+    return result;
 }
 
 /* --- Batches --- */
@@ -425,6 +450,16 @@ bool heap_settled(struct py_heap *h)
     while (h->batches != 0)
         nap();
     return heap_usable(h);
+}
+
+struct gomem_proc *heap_settled_proc(struct py_heap *h)
+{
+    struct gomem_proc *p = NULL;
+    while (heap_settled(h) && (p = heap_proc(h)) != NULL && h->batches != 0) {
+        gomem_proc_release(p); /* waiting for the P let a batch begin */
+        p = NULL;
+    }
+    return p;
 }
 
 bool heap_begin_batch(struct py_heap *h, bool exclusive)
@@ -464,13 +499,12 @@ static PyObject *heap_free_many(PyObject *self, PyObject *arg)
 
 bool heap_look(struct py_heap *h, uint64_t address, struct gomem_lookup *l)
 {
-    struct gomem_proc *p = heap_settled(h) ? heap_proc(h) : NULL;
+    struct gomem_proc *p = heap_settled_proc(h);
     if (p == NULL)
         return false;
     gomem_proc_lookup(p, address, l);
     gomem_proc_release(p);
-    /* Waiting for the P may have let a batch begin, which may free what we found. */
-    return h->batches == 0 || heap_look(h, address, l);
+    return true;
 }
 
 static PyObject *heap_lookup_tuple(PyObject *self, PyObject *arg)
@@ -561,6 +595,10 @@ static PyObject *list_bytes(struct py_heap *h,
         if (n <= capacity)
             bytes = PyBytes_FromStringAndSize(buffer, (Py_ssize_t)(n * item));
         PyMem_RawFree(buffer);
+        if (n <= capacity && gomem_runtime_is_closed(h->rt)) {
+            Py_XDECREF(bytes); /* closed in between: there was nothing to list */
+            return raise_closed(h->state);
+        }
         if (n <= capacity)
             return bytes;
         capacity = n + n / 8;
@@ -774,12 +812,20 @@ static PyObject *heap_fork(PyObject *self, PyObject *arg)
         return NULL;
     if (h->rt == NULL)
         Py_RETURN_NONE;
-    if (stage == 0)
+    if (stage == 0) {
+        /* A batch that is under way would stay so in the child for ever. With the GIL from here on:
+         * who holds what this waits for does not need the GIL to give it up. */
+        while (h->batches != 0)
+            nap();
         gomem_runtime_fork_prepare(h->rt);
-    else if (stage == 1)
+    } else if (stage == 1) {
         gomem_runtime_fork_parent(h->rt);
-    else
+    } else {
+        /* Batches that began since then have freed nothing, and their threads are not here. */
+        h->batches = 0;
+        h->batch_exclusive = false;
         gomem_runtime_fork_child(h->rt);
+    }
     Py_RETURN_NONE;
 }
 
@@ -880,6 +926,7 @@ static PyMethodDef heap_methods[] = {
     {"_set_gogc", heap_set_gogc, METH_O, NULL},
     {"_fail_os_calls", heap_fail_os_calls, METH_VARARGS, NULL},
     {"_fork", heap_fork, METH_O, NULL},
+    {"__reduce__", no_reduce, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -37,8 +37,41 @@ PyObject *ref_new(struct py_heap *h, uint64_t address, uint64_t size, struct py_
     return (PyObject *)ref;
 }
 
+/* A part of what owner names, at offset. */
+static PyObject *ref_part(struct py_ref *owner, struct py_type *type, uint64_t offset)
+{
+    struct py_ref *part = PyObject_New(struct py_ref, owner->heap->state->ref_type);
+    if (part == NULL)
+        return NULL;
+    struct py_ref *object = owner->owner != NULL ? owner->owner : owner;
+    part->heap = (struct py_heap *)Py_NewRef((PyObject *)owner->heap);
+    part->owner = (struct py_ref *)Py_NewRef((PyObject *)object);
+    part->next = NULL;
+    part->type = (struct py_type *)Py_NewRef((PyObject *)type);
+    part->address = (owner->owner != NULL ? owner->address : 0) + offset;
+    part->size = gomem_type_size(type->t);
+    part->exports = 0;
+    part->weakrefs = NULL;
+    return (PyObject *)part;
+}
+
+/* The object of size 0, which all of them are: as a type, it is a part of the one without. */
+static PyObject *ref_for_zero(struct py_heap *h, uint64_t address, struct py_type *type)
+{
+    struct py_ref *zero = refs_find(h, address);
+    zero = (struct py_ref *)(zero == NULL ? ref_new(h, address, 0, NULL)
+                                          : Py_NewRef((PyObject *)zero));
+    if (zero == NULL || type == NULL)
+        return (PyObject *)zero;
+    PyObject *ref = ref_part(zero, type, 0);
+    Py_DECREF(zero);
+    return ref;
+}
+
 PyObject *ref_for(struct py_heap *h, uint64_t address, uint64_t size, struct py_type *type)
 {
+    if (size == 0)
+        return ref_for_zero(h, address, type);
     struct py_ref *ref = refs_find(h, address);
     if (ref == NULL)
         return ref_new(h, address, size, type);
@@ -58,35 +91,18 @@ PyObject *ref_found(struct py_heap *h, uint64_t address, uint64_t size, struct p
     return ref;
 }
 
-/* A part of what owner names, at offset. */
-static PyObject *ref_part(struct py_ref *owner, struct py_type *type, uint64_t offset)
-{
-    struct py_ref *part = PyObject_New(struct py_ref, owner->heap->state->ref_type);
-    if (part == NULL)
-        return NULL;
-    struct py_ref *object = owner->owner != NULL ? owner->owner : owner;
-    part->heap = (struct py_heap *)Py_NewRef((PyObject *)owner->heap);
-    part->owner = (struct py_ref *)Py_NewRef((PyObject *)object);
-    part->next = NULL;
-    part->type = (struct py_type *)Py_NewRef((PyObject *)type);
-    part->address = (owner->owner != NULL ? owner->address : 0) + offset;
-    part->size = gomem_type_size(type->t);
-    part->exports = 0;
-    part->weakrefs = NULL;
-    return (PyObject *)part;
-}
-
 static void ref_dealloc(PyObject *self)
 {
     struct py_ref *ref = (struct py_ref *)self;
     PyTypeObject *type = Py_TYPE(self);
-    if (ref->weakrefs != NULL)
-        PyObject_ClearWeakRefs(self);
+    /* First: callbacks of weak references run code, which must not find it any more. */
     if (ref->heap != NULL && ref->owner == NULL && ref->address != 0) {
         HEAP_LOCK(ref->heap)
         refs_remove(ref->heap, ref);
         HEAP_UNLOCK(ref->heap)
     }
+    if (ref->weakrefs != NULL)
+        PyObject_ClearWeakRefs(self);
     Py_XDECREF(ref->owner);
     Py_XDECREF(ref->type);
     Py_XDECREF(ref->heap);
@@ -170,6 +186,8 @@ static PyObject *get_span(PyObject *self, void *unused)
     uint64_t address = ref_address(ref);
     if (address == 0)
         return NULL;
+    if (ref->size == 0)
+        Py_RETURN_NONE;
     return PyObject_CallMethod((PyObject *)ref->heap, "span", "K", address);
 }
 
@@ -264,6 +282,11 @@ static int ref_setattro(PyObject *self, PyObject *name, PyObject *value)
     return -1;
 }
 
+static bool is_array(const struct py_ref *ref)
+{
+    return ref->type != NULL && gomem_type_kind(ref->type->t) == GOMEM_ARRAY;
+}
+
 /* The type and offset that a key names: a field's name, or an index of an array. */
 static struct py_type *find_item(struct py_ref *ref, PyObject *key, uint64_t *offset)
 {
@@ -271,7 +294,7 @@ static struct py_type *find_item(struct py_ref *ref, PyObject *key, uint64_t *of
         PyErr_SetString(PyExc_TypeError, "an object without a type has no fields or elements");
         return NULL;
     }
-    if (gomem_type_kind(ref->type->t) == GOMEM_ARRAY) {
+    if (is_array(ref)) {
         Py_ssize_t i = PyNumber_AsSsize_t(key, PyExc_IndexError), n = ref->type->length;
         if (i == -1 && PyErr_Occurred())
             return NULL;
@@ -303,10 +326,31 @@ static int ref_ass_subscript(PyObject *self, PyObject *key, PyObject *value)
     return type == NULL ? -1 : store_at((struct py_ref *)self, type, offset, value, key);
 }
 
+static PyObject *ref_item(PyObject *self, Py_ssize_t i)
+{
+    struct py_ref *ref = (struct py_ref *)self;
+    if (!is_array(ref) || i < 0 || i >= ref->type->length) {
+        PyErr_Format(PyExc_IndexError, "no element %zd", i);
+        return NULL;
+    }
+    struct py_type *elem = (struct py_type *)ref->type->elem;
+    return load_at(ref, elem, (uint64_t)i * gomem_type_size(elem->t));
+}
+
+static PyObject *ref_iter(PyObject *self)
+{
+    struct py_ref *ref = (struct py_ref *)self;
+    if (is_array(ref))
+        return PySeqIter_New(self);
+    PyErr_Format(PyExc_TypeError, "only an array has elements to iterate over, not a %s",
+                 ref->type == NULL ? "Ref without a type" : gomem_type_name(ref->type->t));
+    return NULL;
+}
+
 static Py_ssize_t ref_length(PyObject *self)
 {
     struct py_ref *ref = (struct py_ref *)self;
-    if (ref->type != NULL && gomem_type_kind(ref->type->t) == GOMEM_ARRAY)
+    if (is_array(ref))
         return ref->type->length;
     if (ref->type != NULL && ref->type->fields != NULL)
         return PyDict_GET_SIZE(ref->type->fields);
@@ -336,6 +380,7 @@ static int ref_getbuffer(PyObject *self, Py_buffer *view, int flags)
     struct py_ref *object = ref->owner != NULL ? ref->owner : ref;
     int status = -1;
     bool readonly;
+    view->obj = NULL;
     HEAP_LOCK(ref->heap)
     /* Looking may let others run, so the address comes last. */
     uint64_t address = holds_pointers(ref, &readonly) ? ref_address(ref) : 0;
@@ -464,7 +509,7 @@ static PyGetSetDef ref_getset[] = {
      "Bytes there are: of the slot, without a malloc header; of a tiny object, up to the next.",
      NULL},
     {"size_class", get_size_class, NULL, "Size class of its span; 0: large.", NULL},
-    {"span", get_span, NULL, "The gomem.Span it lies in, as it is now.", NULL},
+    {"span", get_span, NULL, "The gomem.Span it lies in, as it is now; None for an object of size 0.", NULL},
     {"type", get_type, NULL, "Its gomem.Type, or None.", NULL},
     {"heap", get_heap, NULL, "The Heap it lies in.", NULL},
     {"freed", get_freed, NULL, "True once it was freed or the heap closed.", NULL},
@@ -481,6 +526,7 @@ static PyMethodDef ref_methods[] = {
      "The same object seen as another type, which must fit it and have its pointers in the same\n"
      "places. Raises ValueError or TypeError otherwise."},
     {"__dir__", ref_dir, METH_NOARGS, NULL},
+    {"__reduce__", no_reduce, METH_NOARGS, NULL},
     {"_repr_html_", ref_html, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
@@ -503,6 +549,8 @@ static PyType_Slot ref_slots[] = {
     {Py_mp_subscript, ref_subscript},
     {Py_mp_ass_subscript, ref_ass_subscript},
     {Py_mp_length, ref_length},
+    {Py_sq_item, ref_item},
+    {Py_tp_iter, ref_iter},
     {Py_bf_getbuffer, ref_getbuffer},
     {Py_bf_releasebuffer, ref_releasebuffer},
     {Py_tp_methods, ref_methods},

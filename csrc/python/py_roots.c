@@ -103,11 +103,27 @@ PyObject *roots_held(struct py_heap *h)
 
 /* --- Arguments --- */
 
-/* Integers from outside, as uint64_t: ours to free, or the caller's buffer itself. */
+/* Integers from outside, as uint64_t: ours to free. */
 struct integers {
     uint64_t *values;
     Py_ssize_t n;
 };
+
+/* What the integers are. Addresses that are negative are no addresses, sizes are no sizes. */
+enum meaning { SIZES, ADDRESSES };
+
+static const char *const meanings[] = {"sizes", "addresses"};
+
+/* Room for n integers, or NULL with an exception. */
+static uint64_t *new_integers(Py_ssize_t n)
+{
+    uint64_t *values = NULL;
+    if ((size_t)n < PY_SSIZE_T_MAX / sizeof *values)
+        values = PyMem_RawMalloc(((size_t)n + 1) * sizeof *values);
+    if (values == NULL)
+        PyErr_Format(PyExc_MemoryError, "no memory for a table of %zd objects", n);
+    return values;
+}
 
 /* Which C integer a buffer format is: its size in bytes and sign; false for anything else. */
 static bool integer_format(const char *format, Py_ssize_t itemsize, bool *is_signed)
@@ -131,9 +147,11 @@ static int64_t read_signed(const char *p, Py_ssize_t itemsize)
 }
 
 /* Copies a buffer of integers; false with an exception. */
-static bool integers_from_buffer(const Py_buffer *view, struct integers *out, const char *what)
+static bool integers_from_buffer(struct py_heap *h, const Py_buffer *view, struct integers *out,
+                                 enum meaning meaning)
 {
     bool is_signed;
+    const char *what = meanings[meaning];
     if (view->ndim != 1 || !integer_format(view->format, view->itemsize, &is_signed)) {
         PyErr_Format(PyExc_TypeError,
                      "%s must be a one-dimensional array of integers, not of %d dimensions and "
@@ -144,11 +162,9 @@ static bool integers_from_buffer(const Py_buffer *view, struct integers *out, co
     Py_ssize_t n = view->shape != NULL ? view->shape[0] : view->len / view->itemsize;
     Py_ssize_t stride = view->strides != NULL ? view->strides[0] : view->itemsize;
     out->n = n;
-    out->values = PyMem_RawMalloc(((size_t)n + 1) * sizeof(uint64_t));
-    if (out->values == NULL) {
-        PyErr_NoMemory();
+    out->values = new_integers(n);
+    if (out->values == NULL)
         return false;
-    }
     const char *p = view->buf;
     if (view->itemsize == 8 && stride == 8) {
         memcpy(out->values, p, (size_t)n * 8);
@@ -163,7 +179,8 @@ static bool integers_from_buffer(const Py_buffer *view, struct integers *out, co
     }
     for (Py_ssize_t i = 0; is_signed && i < n; i++)
         if ((int64_t)out->values[i] < 0) {
-            PyErr_Format(PyExc_ValueError, "%s must not be negative: %lld at index %zd", what,
+            PyErr_Format(meaning == SIZES ? PyExc_ValueError : h->state->invalid_pointer,
+                         "%s must not be negative: %lld at index %zd", what,
                          (long long)out->values[i], i);
             PyMem_RawFree(out->values);
             return false;
@@ -171,8 +188,10 @@ static bool integers_from_buffer(const Py_buffer *view, struct integers *out, co
     return true;
 }
 
-static bool integers_from_sequence(PyObject *arg, struct integers *out, const char *what)
+static bool integers_from_sequence(struct py_heap *h, PyObject *arg, struct integers *out,
+                                   enum meaning meaning)
 {
+    const char *what = meanings[meaning];
     PyObject *fast = PySequence_Fast(arg, "");
     if (fast == NULL) {
         if (PyErr_ExceptionMatches(PyExc_TypeError))
@@ -181,17 +200,18 @@ static bool integers_from_sequence(PyObject *arg, struct integers *out, const ch
         return false;
     }
     out->n = PySequence_Fast_GET_SIZE(fast);
-    out->values = PyMem_RawMalloc(((size_t)out->n + 1) * sizeof(uint64_t));
+    out->values = new_integers(out->n);
     bool ok = out->values != NULL;
-    if (!ok)
-        PyErr_NoMemory();
     for (Py_ssize_t i = 0; ok && i < out->n; i++) {
         /* Converting may run code that changes the list. */
         if (i >= PySequence_Fast_GET_SIZE(fast)) {
             PyErr_Format(PyExc_RuntimeError, "%s changed while they were read", what);
             ok = false;
         } else {
-            ok = parse_size(PySequence_Fast_GET_ITEM(fast, i), &out->values[i]);
+            PyObject *item = Py_NewRef(PySequence_Fast_GET_ITEM(fast, i));
+            ok = meaning == SIZES ? parse_size(item, &out->values[i])
+                                  : parse_address(h, item, &out->values[i]);
+            Py_DECREF(item);
         }
     }
     if (!ok)
@@ -200,14 +220,20 @@ static bool integers_from_sequence(PyObject *arg, struct integers *out, const ch
     return ok;
 }
 
-static bool integers_from(PyObject *arg, struct integers *out, const char *what)
+static bool integers_from(struct py_heap *h, PyObject *arg, struct integers *out,
+                          enum meaning meaning)
 {
+    if (PyObject_TypeCheck(arg, h->state->ref_type)) { /* which has a buffer: the object's bytes */
+        PyErr_Format(PyExc_TypeError, "%s must be a sequence or array of integers, not a Ref",
+                     meanings[meaning]);
+        return false;
+    }
     if (!PyObject_CheckBuffer(arg) || PyBytes_Check(arg) || PyByteArray_Check(arg))
-        return integers_from_sequence(arg, out, what);
+        return integers_from_sequence(h, arg, out, meaning);
     Py_buffer view;
     if (PyObject_GetBuffer(arg, &view, PyBUF_RECORDS_RO) < 0)
         return false;
-    bool ok = integers_from_buffer(&view, out, what);
+    bool ok = integers_from_buffer(h, &view, out, meaning);
     PyBuffer_Release(&view);
     return ok;
 }
@@ -215,18 +241,21 @@ static bool integers_from(PyObject *arg, struct integers *out, const char *what)
 /* One size, `count` times. */
 static bool integers_repeated(PyObject *size, PyObject *count, struct integers *out)
 {
-    out->n = PyNumber_AsSsize_t(count, PyExc_OverflowError);
+    if (!PyIndex_Check(count)) {
+        PyErr_Format(PyExc_TypeError, "count must be an integer, not %.200s",
+                     Py_TYPE(count)->tp_name);
+        return false;
+    }
+    out->n = PyNumber_AsSsize_t(count, NULL); /* no memory would be enough for more than that */
     if (out->n == -1 && PyErr_Occurred())
         return false;
     if (out->n < 0) {
         PyErr_Format(PyExc_ValueError, "count must not be negative: %zd", out->n);
         return false;
     }
-    out->values = PyMem_RawMalloc(sizeof(uint64_t));
-    if (out->values == NULL) {
-        PyErr_NoMemory();
+    out->values = new_integers(1);
+    if (out->values == NULL)
         return false;
-    }
     if (parse_size(size, out->values))
         return true;
     PyMem_RawFree(out->values);
@@ -235,7 +264,8 @@ static bool integers_repeated(PyObject *size, PyObject *count, struct integers *
 
 /* --- Allocating and freeing --- */
 
-/* A table for n objects of the sizes, which it takes; NULL with an exception. */
+/* A table for n objects of the sizes, which it takes; NULL with an exception. The heap knows it only
+ * when its objects exist: see roots_alloc_many. */
 static struct py_roots *roots_new(struct py_heap *h, struct integers sizes, Py_ssize_t stride)
 {
     PyTypeObject *type = h->state->roots_type;
@@ -247,16 +277,9 @@ static struct py_roots *roots_new(struct py_heap *h, struct integers sizes, Py_s
     r->sizes = sizes.values;
     r->stride = stride;
     r->n = sizes.n;
-    r->addresses = (size_t)sizes.n > PY_SSIZE_T_MAX / sizeof(uint64_t)
-                       ? NULL
-                       : PyMem_RawMalloc(((size_t)sizes.n + 1) * sizeof(uint64_t));
-    if (r->addresses == NULL) {
-        Py_DECREF(r);
-        PyErr_NoMemory();
-        return NULL;
-    }
-    r->heap = (struct py_heap *)Py_NewRef((PyObject *)h);
-    roots_link(h, r);
+    r->addresses = new_integers(sizes.n);
+    if (r->addresses == NULL)
+        Py_CLEAR(r);
     return r;
 }
 
@@ -264,31 +287,35 @@ PyObject *roots_alloc_many(struct py_heap *h, PyObject *arg, PyObject *count, bo
 {
     struct integers sizes;
     bool repeated = count != Py_None;
-    if (!(repeated ? integers_repeated(arg, count, &sizes) : integers_from(arg, &sizes, "sizes")))
+    if (!(repeated ? integers_repeated(arg, count, &sizes) : integers_from(h, arg, &sizes, SIZES)))
         return NULL;
-    struct py_roots *r = roots_new(h, sizes, repeated ? 0 : 1);
+    struct py_roots *r = heap_usable(h) ? roots_new(h, sizes, repeated ? 0 : 1) : NULL;
     if (r == NULL)
         return NULL;
-    struct gomem_proc *p = heap_proc(h);
-    if (p == NULL) {
-        Py_DECREF(r);
-        return NULL;
-    }
-    size_t n = (size_t)r->n, done, freed = 0;
+    size_t n = (size_t)r->n, done = 0;
+    struct gomem_proc *p;
     Py_BEGIN_ALLOW_THREADS
-    done = gomem_alloc_many(p, r->sizes, (size_t)r->stride, n, noscan, r->addresses);
-    if (done < n)
-        freed = gomem_free_many(p, r->addresses, done);
-    gomem_proc_release(p);
+    p = gomem_proc_acquire(h->rt);
+    if (p != NULL) {
+        done = gomem_alloc_many(p, r->sizes, (size_t)r->stride, n, noscan, r->addresses);
+        /* If the heap was closed meanwhile, the P is gone. */
+        if (done < n && !gomem_runtime_is_closed(h->rt))
+            (void)!gomem_free_many(p, r->addresses, done);
+        gomem_proc_release(p);
+    }
     Py_END_ALLOW_THREADS
-    (void)freed;
-    if (done < n) {
+    if (p == NULL)
+        raise_closed(h->state);
+    else if (done < n)
         raise_no_memory(h, r->sizes[done * (size_t)r->stride]);
+    if (p == NULL || done < n) {
         Py_DECREF(r);
         return NULL;
     }
     HEAP_LOCK(h)
+    r->heap = (struct py_heap *)Py_NewRef((PyObject *)h);
     r->live = r->n;
+    roots_link(h, r);
     HEAP_UNLOCK(h)
     return (PyObject *)r;
 }
@@ -318,10 +345,8 @@ static bool taken_add(struct taken *t, struct py_ref *ref, Py_ssize_t index)
         void *indexes = PyMem_Realloc(t->indexes, (size_t)capacity * sizeof *t->indexes);
         if (indexes != NULL)
             t->indexes = indexes;
-        if (refs == NULL || indexes == NULL) {
-            PyErr_NoMemory();
+        if (refs == NULL || indexes == NULL)
             return false;
-        }
         t->capacity = capacity;
     }
     t->refs[t->n] = (struct py_ref *)Py_NewRef((PyObject *)ref);
@@ -329,21 +354,21 @@ static bool taken_add(struct taken *t, struct py_ref *ref, Py_ssize_t index)
     return true;
 }
 
-/* Invalidates the Refs of the addresses; false with an exception, and nothing changed, if one of them
- * has a view. */
-static bool take_refs(struct py_heap *h, const uint64_t *addresses, Py_ssize_t n, struct taken *t)
+enum { TAKE_OK = -1, TAKE_NO_MEMORY = -2 };
+
+/* Invalidates the Refs of the addresses: TAKE_OK. If nothing has changed, TAKE_NO_MEMORY or the index
+ * of one that has a view. */
+static Py_ssize_t take_refs(struct py_heap *h, const uint64_t *addresses, Py_ssize_t n,
+                            struct taken *t)
 {
     for (Py_ssize_t i = 0; h->nrefs != 0 && i < n; i++) {
         struct py_ref *ref = addresses[i] == 0 ? NULL : refs_find(h, addresses[i]);
         if (ref == NULL || ref->size == 0)
             continue;
-        if (ref->exports != 0) {
-            PyErr_Format(PyExc_BufferError,
-                         "cannot free object %zd: %zd views of it are in use", i, ref->exports);
-            return false;
-        }
+        if (ref->exports != 0)
+            return i;
         if (!taken_add(t, ref, i))
-            return false;
+            return TAKE_NO_MEMORY;
     }
     for (Py_ssize_t i = 0; i < t->n; i++) {
         if (t->refs[i]->address == 0)
@@ -351,7 +376,7 @@ static bool take_refs(struct py_heap *h, const uint64_t *addresses, Py_ssize_t n
         refs_remove(h, t->refs[i]);
         t->refs[i]->address = 0;
     }
-    return true;
+    return TAKE_OK;
 }
 
 /* Puts back the Refs of objects from `done` on, which were not freed. */
@@ -367,6 +392,7 @@ static void put_back(struct py_heap *h, const uint64_t *addresses, Py_ssize_t do
         if (freed)
             continue;
         ref->address = addresses[t->indexes[i]];
+        /* It was in the table before, which has not shrunk. */
         if (refs_insert(h, ref) < 0) {
             PyErr_Clear();
             ref->address = 0;
@@ -374,26 +400,36 @@ static void put_back(struct py_heap *h, const uint64_t *addresses, Py_ssize_t do
     }
 }
 
-/* Frees n addresses without the GIL; how many it got done before one was invalid. */
+/* Frees n addresses without the GIL; how many it got done before one was invalid, or the heap closed. */
 static Py_ssize_t free_all(struct py_heap *h, const uint64_t *addresses, Py_ssize_t n)
 {
-    struct gomem_proc *p = heap_proc(h);
-    if (p == NULL)
-        return -1;
-    size_t done;
+    size_t done = 0;
     Py_BEGIN_ALLOW_THREADS
-    done = gomem_free_many(p, addresses, (size_t)n);
-    gomem_proc_release(p);
+    struct gomem_proc *p = gomem_proc_acquire(h->rt);
+    if (p != NULL) {
+        done = gomem_free_many(p, addresses, (size_t)n);
+        gomem_proc_release(p);
+    }
     Py_END_ALLOW_THREADS
     return (Py_ssize_t)done;
 }
 
-static PyObject *raise_index(struct py_heap *h, uint64_t address, Py_ssize_t index)
+/* After a batch: the exception for what take_refs and free_all answered; true if there is none. */
+static bool batch_ended(struct py_heap *h, const uint64_t *addresses, Py_ssize_t n,
+                        Py_ssize_t taken, Py_ssize_t done)
 {
-    if (h->closing)
-        return raise_closed(h->state);
-    return raise_pointer(h->state, "cannot free %p at index %zd: no object begins there",
-                         (void *)(uintptr_t)address, index);
+    if (taken == TAKE_NO_MEMORY)
+        PyErr_NoMemory();
+    else if (taken != TAKE_OK)
+        PyErr_Format(PyExc_BufferError, "cannot free object %zd: views of it are in use", taken);
+    else if (done < n && h->closing)
+        raise_closed(h->state);
+    else if (done < n)
+        raise_pointer(h->state, "cannot free %p at index %zd: no object begins there",
+                      (void *)(uintptr_t)addresses[done], done);
+    else
+        return true;
+    return false;
 }
 
 static bool free_roots(struct py_heap *h, struct py_roots *r)
@@ -403,25 +439,22 @@ static bool free_roots(struct py_heap *h, struct py_roots *r)
         return false;
     }
     struct taken taken = {0};
-    uint64_t *addresses = PyMem_RawMalloc(((size_t)r->n + 1) * sizeof *addresses);
-    if (addresses == NULL) {
-        PyErr_NoMemory();
+    uint64_t *addresses = new_integers(r->n);
+    if (addresses == NULL)
         return false;
-    }
     bool ok = heap_begin_batch(h, false);
     if (ok) {
+        Py_ssize_t done = 0;
         memcpy(addresses, r->addresses, (size_t)r->n * sizeof *addresses);
-        ok = take_refs(h, addresses, r->n, &taken);
-        if (ok) {
+        Py_ssize_t took = take_refs(h, addresses, r->n, &taken);
+        if (took == TAKE_OK) {
             /* From here on nobody knows the objects but this call. */
             memset(r->addresses, 0, (size_t)r->n * sizeof *addresses);
             r->live = 0;
-            Py_ssize_t done = free_all(h, addresses, r->n);
-            ok = done == r->n;
-            if (done >= 0 && !ok)
-                raise_index(h, addresses[done], done);
+            done = free_all(h, addresses, r->n);
         }
         heap_end_batch(h);
+        ok = batch_ended(h, addresses, r->n, took, done);
     }
     taken_free(&taken);
     PyMem_RawFree(addresses);
@@ -432,23 +465,22 @@ static bool free_addresses(struct py_heap *h, PyObject *arg)
 {
     struct integers a;
     struct taken taken = {0};
-    if (!integers_from(arg, &a, "addresses"))
+    if (!integers_from(h, arg, &a, ADDRESSES))
         return false;
     bool ok = heap_begin_batch(h, true);
     if (ok) {
-        ok = take_refs(h, a.values, a.n, &taken);
-        if (ok) {
-            Py_ssize_t done = free_all(h, a.values, a.n);
-            ok = done == a.n;
-            put_back(h, a.values, done < 0 ? 0 : done, &taken);
+        Py_ssize_t done = 0;
+        Py_ssize_t took = take_refs(h, a.values, a.n, &taken);
+        if (took == TAKE_OK) {
+            done = free_all(h, a.values, a.n);
+            put_back(h, a.values, done, &taken);
             for (Py_ssize_t i = 0; h->roots != NULL && i < done; i++)
                 roots_forget(h, a.values[i]);
             for (Py_ssize_t i = 0; h->replays != NULL && i < done; i++)
                 replays_forget(h, a.values[i]);
-            if (done >= 0 && !ok)
-                raise_index(h, a.values[done], done);
         }
         heap_end_batch(h);
+        ok = batch_ended(h, a.values, a.n, took, done);
     }
     taken_free(&taken);
     PyMem_RawFree(a.values);
@@ -468,7 +500,9 @@ static bool free_refs(struct py_heap *h, PyObject *sequence)
                          Py_TYPE(ref)->tp_name);
             ok = false;
         } else {
-            ok = heap_free_ref(h, (struct py_ref *)ref);
+            PyObject *none = heap_free_ref(h, (struct py_ref *)ref);
+            ok = none != NULL;
+            Py_XDECREF(none);
         }
         Py_DECREF(ref);
     }
@@ -486,6 +520,8 @@ static bool starts_with_ref(struct py_heap *h, PyObject *arg)
 PyObject *roots_free_many(struct py_heap *h, PyObject *what)
 {
     bool ok;
+    if (!heap_usable(h))
+        return NULL;
     HEAP_LOCK(h)
     if (PyObject_TypeCheck(what, h->state->roots_type))
         ok = free_roots(h, (struct py_roots *)what);
@@ -533,7 +569,8 @@ static PyObject *roots_item(PyObject *self, Py_ssize_t i)
         PyErr_Format(PyExc_IndexError, "index %zd of a table of %zd", i, r->n);
         return NULL;
     }
-    if (!heap_usable(r->heap))
+    /* While addresses are freed that anybody may know, the table still has them. */
+    if (r->heap->batch_exclusive ? !heap_settled(r->heap) : !heap_usable(r->heap))
         return NULL;
     HEAP_LOCK(r->heap)
     if (r->addresses[i] == 0)
@@ -613,6 +650,7 @@ static PyGetSetDef roots_getset[] = {
 
 static PyMethodDef roots_methods[] = {
     {"_sizes", roots_sizes, METH_NOARGS, NULL},
+    {"__reduce__", no_reduce, METH_NOARGS, NULL},
     {"_repr_html_", roots_html, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -42,6 +42,23 @@ PyObject *type_elem(struct py_type *t)
     return t->elem;
 }
 
+bool type_identical(const struct py_type *a, const struct py_type *b)
+{
+    while (a != b) {
+        enum gomem_kind kind = gomem_type_kind(a->t);
+        bool unnamed = kind == GOMEM_POINTER || kind == GOMEM_ARRAY;
+        if (!unnamed || gomem_type_kind(b->t) != kind || a->length != b->length)
+            return false;
+        if (a->elem == b->elem)
+            return a->elem != NULL;
+        if (a->elem == NULL || a->elem == Py_None || b->elem == NULL || b->elem == Py_None)
+            return false;
+        a = (const struct py_type *)a->elem;
+        b = (const struct py_type *)b->elem;
+    }
+    return true;
+}
+
 int types_init(PyObject *module, struct state *st)
 {
     st->basic_types = PyDict_New();
@@ -84,10 +101,17 @@ static PyObject *type_pointer(PyObject *cls, PyObject *args)
 static PyObject *type_array(PyObject *cls, PyObject *args)
 {
     struct state *st = state_of_type((PyTypeObject *)cls);
-    PyObject *elem;
-    Py_ssize_t length;
+    PyObject *elem, *n;
     struct gomem_error err;
-    if (st == NULL || !PyArg_ParseTuple(args, "O!n:_array", st->type_type, &elem, &length))
+    if (st == NULL || !PyArg_ParseTuple(args, "O!O:_array", st->type_type, &elem, &n))
+        return NULL;
+    if (!PyIndex_Check(n)) {
+        PyErr_Format(PyExc_TypeError, "an array's length must be an integer, not %.200s",
+                     Py_TYPE(n)->tp_name);
+        return NULL;
+    }
+    Py_ssize_t length = PyNumber_AsSsize_t(n, NULL); /* longer: no array can have that many */
+    if (length == -1 && PyErr_Occurred())
         return NULL;
     if (length < 0) {
         PyErr_Format(PyExc_ValueError, "an array's length must not be negative: %zd", length);
@@ -199,13 +223,17 @@ static void type_dealloc(PyObject *self)
     struct py_type *type = (struct py_type *)self;
     PyTypeObject *tp = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
+    Py_TRASHCAN_BEGIN(self, type_dealloc)
     if (type->weakrefs != NULL)
         PyObject_ClearWeakRefs(self);
+    /* Before its parts, each of which keeps its own: so a long chain of types is not freed by as deep
+     * a recursion. */
+    gomem_type_release(type->t);
     type_clear(self);
     Py_XDECREF(type->name);
-    gomem_type_release(type->t);
     tp->tp_free(self);
     Py_DECREF(tp);
+    Py_TRASHCAN_END
 }
 
 static PyObject *type_repr(PyObject *self)
@@ -299,6 +327,7 @@ static PyMethodDef type_methods[] = {
     {"_array", type_array, METH_VARARGS | METH_CLASS, NULL},
     {"_struct", type_struct, METH_VARARGS | METH_CLASS, NULL},
     {"_set_elem", type_set_elem, METH_O, NULL},
+    {"__reduce__", no_reduce, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

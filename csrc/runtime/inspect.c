@@ -2,7 +2,7 @@
  *
  * Called through gomem.h.
  *
- * Concurrency: everything here stops the world.
+ * Concurrency: everything here stops the world, and the background scavenger.
  * Go: ReadMemStats, and what runtime tests see through export_test.go.
  */
 #include <string.h>
@@ -22,26 +22,26 @@ static uint64_t next_gc(const struct gomem_runtime *rt)
 
 enum gomem_status gomem_read_memstats(struct gomem_runtime *rt, struct gomem_memstats *out)
 {
-    if (!stop_world(&rt->sched))
+    if (!stop_everything(rt))
         return GOMEM_CLOSED;
     memstats_read(rt->heap, out);
     out->next_gc = next_gc(rt);
-    start_world(&rt->sched);
+    start_everything(rt);
     return GOMEM_OK;
 }
 
 enum gomem_status gomem_verify(struct gomem_runtime *rt, struct gomem_error *err)
 {
-    if (!stop_world(&rt->sched))
+    if (!stop_everything(rt))
         return error_set(err, GOMEM_CLOSED, "the heap is closed");
     enum gomem_status status = heap_verify(rt->heap, err);
-    start_world(&rt->sched);
+    start_everything(rt);
     return status;
 }
 
 size_t gomem_spans(struct gomem_runtime *rt, struct gomem_span *out, size_t capacity)
 {
-    if (!stop_world(&rt->sched))
+    if (!stop_everything(rt))
         return 0;
     struct mheap *h = rt->heap;
     size_t n = 0;
@@ -69,7 +69,7 @@ size_t gomem_spans(struct gomem_runtime *rt, struct gomem_span *out, size_t capa
             .large = s->state == SPAN_IN_USE && span_is_large(s),
         };
     }
-    start_world(&rt->sched);
+    start_everything(rt);
     return n;
 }
 
@@ -133,18 +133,18 @@ static uint8_t page_state(const struct mheap *h, uintptr_t page)
 void gomem_page_states(struct gomem_runtime *rt, uint64_t base, size_t npages, uint8_t *out)
 {
     memset(out, PAGE_UNMAPPED, npages);
-    if (!stop_world(&rt->sched))
+    if (!stop_everything(rt))
         return;
     lock(&rt->heap->lock);
     for (size_t i = 0; i < npages; i++)
         out[i] = page_state(rt->heap, base + (i << rt->heap->page_shift));
     unlock(&rt->heap->lock);
-    start_world(&rt->sched);
+    start_everything(rt);
 }
 
 size_t gomem_arenas(struct gomem_runtime *rt, struct gomem_arena *out, size_t capacity)
 {
-    if (!stop_world(&rt->sched))
+    if (!stop_everything(rt))
         return 0;
     struct mheap *h = rt->heap;
     (void)heap_next_span(h, 0); /* sorts the arenas by address */
@@ -165,7 +165,7 @@ size_t gomem_arenas(struct gomem_runtime *rt, struct gomem_arena *out, size_t ca
         };
     }
     unlock(&h->lock);
-    start_world(&rt->sched);
+    start_everything(rt);
     return n;
 }
 
@@ -182,7 +182,7 @@ static void add_run(struct gomem_free_runs *out, uint64_t run)
 enum gomem_status gomem_free_runs(struct gomem_runtime *rt, struct gomem_free_runs *out)
 {
     memset(out, 0, sizeof *out);
-    if (!stop_world(&rt->sched))
+    if (!stop_everything(rt))
         return GOMEM_CLOSED;
     struct mheap *h = rt->heap;
     lock(&h->lock);
@@ -206,13 +206,13 @@ enum gomem_status gomem_free_runs(struct gomem_runtime *rt, struct gomem_free_ru
     unlock(&h->lock);
     for (unsigned i = 0; i < h->nmcaches; i++)
         out->cached_pages += ones_count64(h->mcaches[i]->pages.free);
-    start_world(&rt->sched);
+    start_everything(rt);
     return GOMEM_OK;
 }
 
 uint64_t gomem_resident(struct gomem_runtime *rt)
 {
-    if (!stop_world(&rt->sched))
+    if (!stop_everything(rt))
         return 0;
     uint64_t resident = 0;
     struct mheap *h = rt->heap;
@@ -220,6 +220,6 @@ uint64_t gomem_resident(struct gomem_runtime *rt)
         struct range range = h->pages.in_use.ranges[r];
         resident += os_resident(&h->om, (void *)range.base, range_size(range));
     }
-    start_world(&rt->sched);
+    start_everything(rt);
     return resident;
 }

@@ -89,8 +89,9 @@ static size_t alloc_run(struct mcache *c, const uint64_t *sizes, size_t stride, 
 {
     for (; done < end; done++) {
         uint64_t size = sizes[done * stride];
-        void *object = noscan ? malloc_noscan(c, size)
-                              : malloc_typed(c, align_up(size, PTR_SIZE), &pointer_type);
+        void *object = noscan             ? malloc_noscan(c, size)
+                       : size > MAX_ALLOC ? NULL /* rounding up would pass 2^64 */
+                                          : malloc_typed(c, align_up(size, PTR_SIZE), &pointer_type);
         if (UNLIKELY(object == NULL))
             break;
         addresses[done] = (uint64_t)(uintptr_t)object;

@@ -66,6 +66,7 @@ enum gomem_status gomem_runtime_new(const struct gomem_options *o, struct gomem_
     rt->ps = ps;
     rt->gogc = o->gogc;
     lock_init(&rt->scavenger_lock, RANK_SCAVENGER);
+    lock_init(&rt->scavenging, RANK_SCAVENGING);
     sched_init(&rt->sched, h, ps);
     scavenger_ensure(rt);
     *out = rt;
@@ -137,31 +138,48 @@ bool gomem_safepoint(struct gomem_proc *p)
 
 /* --- Fork --- */
 
+enum { FORK_LOCKS = 6 };
+
+/* The locks that are held during a fork, in their order; how many. The scavenger is the only thread
+ * left at work in a stopped world: with these it is not. */
+static unsigned fork_locks(struct gomem_runtime *rt, struct lock *locks[FORK_LOCKS])
+{
+    locks[0] = &rt->sched.stop_lock;
+    if (load_relaxed(&rt->sched.closed))
+        return 1;
+    locks[1] = &rt->scavenger_lock;
+    locks[2] = &rt->scavenging;
+    locks[3] = &rt->heap->lock;
+    locks[4] = &rt->heap->persistent.lock;
+    locks[5] = &rt->heap->om.regions_lock;
+    return FORK_LOCKS;
+}
+
 void gomem_runtime_fork_prepare(struct gomem_runtime *rt)
 {
-    if (!stop_world(&rt->sched)) {
-        /* Closed: hold the lock all the same, so that the child finds it free. */
+    struct lock *locks[FORK_LOCKS];
+    /* Closed: hold the lock all the same, so that the child finds it free. */
+    if (!stop_world(&rt->sched))
         lock(&rt->sched.stop_lock);
-        return;
-    }
-    /* The scavenger is the only thread left at work; with these it is not. */
-    lock(&rt->scavenger_lock);
-    lock(&rt->heap->lock);
-    lock(&rt->heap->persistent.lock);
-    lock(&rt->heap->om.regions_lock);
+    unsigned n = fork_locks(rt, locks);
+    for (unsigned i = 1; i < n; i++)
+        lock(locks[i]);
+    for (unsigned i = 0; i < n; i++)
+        lock_set_aside(locks[i]);
 }
 
 static void fork_end(struct gomem_runtime *rt)
 {
-    if (load_relaxed(&rt->sched.closed)) {
-        unlock(&rt->sched.stop_lock);
-        return;
-    }
-    unlock(&rt->heap->om.regions_lock);
-    unlock(&rt->heap->persistent.lock);
-    unlock(&rt->heap->lock);
-    unlock(&rt->scavenger_lock);
-    start_world(&rt->sched);
+    struct lock *locks[FORK_LOCKS];
+    unsigned n = fork_locks(rt, locks);
+    for (unsigned i = 0; i < n; i++)
+        lock_take_up(locks[i]);
+    for (unsigned i = n - 1; i > 0; i--)
+        unlock(locks[i]);
+    if (n == 1)
+        unlock(locks[0]);
+    else
+        start_world(&rt->sched);
 }
 
 void gomem_runtime_fork_parent(struct gomem_runtime *rt)

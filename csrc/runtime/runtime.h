@@ -25,6 +25,9 @@ struct gomem_runtime {
     struct lock scavenger_lock;
     struct thread scavenger;    /* under lock */
     bool scavenger_running;     /* under lock */
+    /* Held by the scavenger while it works: who wants to see the heap whole takes it, in a stopped
+     * world, where nobody else releases pages. */
+    struct lock scavenging;
     uint32_t scavenger_event;   /* atomic: changes to wake it */
     uint32_t scavenger_stop;    /* atomic */
 };
@@ -43,6 +46,10 @@ static inline struct gomem_runtime *p_runtime(struct p *p)
 {
     return (struct gomem_runtime *)p->sched; /* sched is the first member */
 }
+
+/* Stops the world and the scavenger, and starts them again; false: closed. */
+MUST_USE bool stop_everything(struct gomem_runtime *rt);
+void start_everything(struct gomem_runtime *rt);
 
 /* Starts the background scavenger if there is a memory limit to keep and it is not running. */
 void scavenger_ensure(struct gomem_runtime *rt);

@@ -29,7 +29,10 @@ static void *scavenger_run(void *arg)
         double worked;
         scavenge_pace(h, load_relaxed(&h->memory_limit), 0, 0, 0);
         scavenge_next_generation(h);
-        if (scavenger_step(h, &worked) == 0) {
+        lock(&rt->scavenging);
+        size_t released = scavenger_step(h, &worked);
+        unlock(&rt->scavenging);
+        if (released == 0) {
             sleep_for(rt, event, IDLE_NS);
             continue;
         }
@@ -38,6 +41,20 @@ static void *scavenger_run(void *arg)
         scavenger_slept(&control, worked, sleep, rt->sched.nps);
     }
     return NULL;
+}
+
+bool stop_everything(struct gomem_runtime *rt)
+{
+    if (!stop_world(&rt->sched))
+        return false;
+    lock(&rt->scavenging);
+    return true;
+}
+
+void start_everything(struct gomem_runtime *rt)
+{
+    unlock(&rt->scavenging);
+    start_world(&rt->sched);
 }
 
 void scavenger_wake(struct gomem_runtime *rt)
