@@ -35,6 +35,11 @@ static struct mspan *take_large(struct mcache *c, size_t size, bool noscan)
     s->limit = s->base + size;
     c->large.allocs++;
     c->large.alloc_bytes += s->elem_size;
+    mcache_account(c, s->elem_size);
+    if (load_relaxed(&h->gc.phase) != GC_OFF)
+        fetch_or_relaxed(&s->mark_bits[0], 1);
+    spin_lock(&s->lock);
+    mcentral_place_and_unlock(h, c, s); /* where the sweeper finds it */
     if (s->needzero)
         memset((void *)s->base, 0, size);
     return s;

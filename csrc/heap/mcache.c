@@ -61,8 +61,30 @@ struct mcache *span_owner_locked(const struct mheap *h, const struct mspan *s)
 
 /* --- Windows --- */
 
+/* While marking goes on objects are allocated black: those of a new window are marked. Where objects have
+ * headers these are cleared, as a marker may be led to such an object by a pointer to what was there
+ * before. */
+static void mark_window(const struct mspan *s, uint64_t window)
+{
+    uint64_t bits = window_in_word(window);
+    fetch_or_relaxed(&s->mark_bits[window_index(window) / 2], bits);
+    if (s->first_object == s->base)
+        return;
+    for (uint32_t free = window_free(window); free != 0; free &= free - 1) {
+        unsigned i = window_index(window) * WINDOW_OBJECTS + (unsigned)__builtin_ctz(free);
+        store_relaxed((uint64_t *)(span_object(s, i) - MALLOC_HEADER_SIZE), 0);
+    }
+}
+
+void mcache_mark_windows(struct mcache *c)
+{
+    for (unsigned sc = 2; sc < 2 * c->heap->size_classes.nclasses; sc++)
+        if (c->slots[sc].span != NULL)
+            mark_window(c->slots[sc].span, c->slots[sc].window);
+}
+
 /* Takes window w of the slot's span; false if it has no free object. */
-static bool take_window(struct alloc_slot *slot, unsigned w)
+static bool take_window(struct mcache *c, struct alloc_slot *slot, unsigned w)
 {
     struct mspan *s = slot->span;
     uint64_t word = load_relaxed(&s->free_bits[w / 2]);
@@ -74,6 +96,8 @@ static bool take_window(struct alloc_slot *slot, unsigned w)
     slot->window_base = s->first_object + (uintptr_t)w * WINDOW_OBJECTS * s->elem_size;
     slot->needzero = s->needzero || w < s->fresh_window;
     s->fresh_window = MAX(s->fresh_window, (uint16_t)(w + 1));
+    if (UNLIKELY(load_relaxed(&c->heap->gc.phase) != GC_OFF))
+        mark_window(s, window);
     store_relaxed(&s->live, (uint16_t)(s->live + n));
     store_relaxed(&slot->window, window);
     /* With object_is_live_locked's acquire: who misses an object here finds it in the window. */
@@ -82,7 +106,7 @@ static bool take_window(struct alloc_slot *slot, unsigned w)
 }
 
 /* The next window with a free object after the current one, going round once. */
-static bool next_window(struct alloc_slot *slot)
+static bool next_window(struct mcache *c, struct alloc_slot *slot)
 {
     struct mspan *s = slot->span;
     if (s->live == s->nelems)
@@ -90,7 +114,7 @@ static bool next_window(struct alloc_slot *slot)
     unsigned n = (unsigned)div_round_up(s->nelems, WINDOW_OBJECTS);
     unsigned w = window_index(slot->window);
     for (unsigned i = 1; i <= n; i++)
-        if (take_window(slot, w + i < n ? w + i : w + i - n))
+        if (take_window(c, slot, w + i < n ? w + i : w + i - n))
             return true;
     return false;
 }
@@ -249,16 +273,16 @@ static void retire_span(struct mcache *c, struct alloc_slot *slot)
     mcentral_note_full(c->heap, s);
 }
 
-bool mcache_refill(struct mcache *c, span_class sc)
+static bool refill(struct mcache *c, span_class sc)
 {
     struct alloc_slot *slot = &c->slots[sc];
     struct mspan *s = slot->span, *next = NULL;
     ASSERT(window_free(slot->window) == 0);
-    if (s != NULL && next_window(slot))
+    if (s != NULL && next_window(c, slot))
         return true;
     /* Frees of others may have put something back, here or elsewhere. */
     mcache_collect_remote(c);
-    if (s != NULL && next_window(slot))
+    if (s != NULL && next_window(c, slot))
         return true;
     if (!list_is_empty(&slot->partial)) {
         next = LIST_ENTRY(slot->partial.next, struct mspan, node);
@@ -272,7 +296,36 @@ bool mcache_refill(struct mcache *c, span_class sc)
         retire_span(c, slot);
     next->slow_from = SLOW_FROM_LISTED;
     set_span(slot, next);
-    CHECK(next_window(slot));
+    CHECK(next_window(c, slot));
+    return true;
+}
+
+/* How many bytes a P takes before it tells the heap. */
+enum { REPORT_BYTES = 8 << 10 };
+
+static NOINLINE void report(struct mcache *c)
+{
+    struct heap_gc *gc = &c->heap->gc;
+    uint64_t live = fetch_add_relaxed(&gc->heap_live, c->unreported) + c->unreported;
+    c->unreported = 0;
+    if (gc->on_slow_path != NULL &&
+        (live >= load_relaxed(&gc->trigger) || load_relaxed(&gc->phase) == GC_MARK))
+        gc->on_slow_path(gc->gc, c);
+}
+
+void mcache_account(struct mcache *c, size_t bytes)
+{
+    c->unreported += bytes;
+    if (UNLIKELY(c->unreported >= REPORT_BYTES))
+        report(c);
+}
+
+bool mcache_refill(struct mcache *c, span_class sc)
+{
+    if (!refill(c, sc))
+        return false;
+    const struct alloc_slot *slot = &c->slots[sc];
+    mcache_account(c, ones_count64(window_free(slot->window)) * slot->elem_size);
     return true;
 }
 

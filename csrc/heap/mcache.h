@@ -70,6 +70,7 @@ struct mcache {
     uint32_t ntiny_overflow;    /* atomic */
     uint64_t *tiny_overflow;    /* const pointer, atomic entries: room for one per P */
     uint64_t tiny_pending[TINY_PENDING]; /* atomic: freed parts of blocks, not yet in tiny_live */
+    uint64_t unreported;        /* bytes taken for objects, not yet in the heap's heap_live */
     size_t kept_bytes;          /* of own spans that are empty and yet on a list */
     struct pagecache pages;
     struct mspan *span_structs[SPAN_STRUCT_CACHE]; /* dead span structures, ready for use */
@@ -97,6 +98,10 @@ void mcache_release(struct mcache *c);
 MUST_USE bool mcache_refill(struct mcache *c, span_class sc);
 /* What may be left to do after frees in an own span: it was not listed, or is empty. */
 void mcache_freed_slow(struct mcache *c, struct mspan *s);
+/* Marks the objects of all windows: marking begins. */
+void mcache_mark_windows(struct mcache *c);
+/* Counts bytes taken for objects, and calls the collector when it is time. */
+void mcache_account(struct mcache *c, size_t bytes);
 /* Merges what others have freed in own spans. */
 void mcache_collect_remote(struct mcache *c);
 /* Gives all spans, pages, stacks and structures back, and drops the full spans. */

@@ -10,6 +10,7 @@
 
 #include "heap/mcache.h"
 #include "heap/mheap.h"
+#include "heap/sweep.h"
 
 /* Clean a set of dead entries when they are more than this and more than half of all. */
 enum { DEAD_ENTRIES_MAX = 64 };
@@ -54,8 +55,11 @@ static struct mspan *take_partial(struct mheap *h, struct mcache *c, span_class 
         bool dead = load_relaxed(&s->state) == SPAN_DEAD;
         bool recycle = span_entry_popped_locked(s, SET_PARTIAL);
         bool found = s->place == PLACE_PARTIAL && s->span_class == sc;
-        if (found)
+        if (found) {
+            if (UNLIKELY(!span_is_swept(h, s)))
+                (void)sweep_span_locked(h, c, s);
             own_locked(s, c);
+        }
         spin_unlock(&s->lock);
         if (found)
             return s;
@@ -92,6 +96,12 @@ struct mspan *mcentral_cache_span(struct mheap *h, struct mcache *c, span_class 
         s = take_partial(h, c, sc);
         if (s != NULL)
             return s;
+        s = sweep_for_allocation(h, c, sc);
+        if (s != NULL) {
+            own_locked(s, c);
+            spin_unlock(&s->lock);
+            return s;
+        }
     } while (share_from_idle(h, c, sc));
     s = mheap_alloc_span(h, c, h->size_classes.classes[sc >> 1].npages, SPAN_TYPE_HEAP, sc);
     if (s != NULL) {
@@ -102,12 +112,18 @@ struct mspan *mcentral_cache_span(struct mheap *h, struct mcache *c, span_class 
     return s;
 }
 
-/* Decides where a span that is nobody's belongs by its number of live objects, and takes it there. */
-static void place_and_unlock(struct mheap *h, struct mcache *c, struct mspan *s)
+void mcentral_place_and_unlock(struct mheap *h, struct mcache *c, struct mspan *s)
 {
     ASSERT_SPIN_HELD(&s->lock);
     span_class sc = s->span_class;
     store_relaxed(&s->owner, 0);
+    if (span_is_large(s) && s->live > 0) {
+        bool wanted = entry_wanted_locked(s, SET_FULL);
+        spin_unlock(&s->lock);
+        if (wanted)
+            span_set_push(swept_set(h, sc, SET_FULL), SET_FULL, s);
+        return;
+    }
     if (s->live == 0) {
         s->place = PLACE_NONE;
         store_relaxed(&s->state, SPAN_FREEING);
@@ -128,7 +144,7 @@ void mcentral_unown_and_unlock(struct mheap *h, struct mcache *c, struct mspan *
     ASSERT_SPIN_HELD(&s->lock);
     ASSERT(s->place == PLACE_OWNED);
     span_merge_remote_locked(s);
-    place_and_unlock(h, c, s);
+    mcentral_place_and_unlock(h, c, s);
 }
 
 void mcentral_note_full(struct mheap *h, struct mspan *s)
@@ -175,7 +191,7 @@ void mcentral_free_and_unlock(struct mheap *h, struct mcache *c, struct mspan *s
     if (s->place == PLACE_PARTIAL && s->live > 0)
         spin_unlock(&s->lock);
     else
-        place_and_unlock(h, c, s);
+        mcentral_place_and_unlock(h, c, s);
 }
 
 /* Drops the dead entries of a set and keeps the others. */

@@ -173,13 +173,19 @@ void mheap_free_words(struct mheap *h, uint64_t *words, size_t nwords)
     unlock(&h->lock);
 }
 
+/* Words of the bitmaps that a span of sc has outside of itself. */
+static size_t bitmap_words(const struct mheap *h, size_t nwords, span_class sc)
+{
+    return (mheap_has_inline_marks(h, sc) ? 2 : 3) * nwords;
+}
+
 static void free_bitmaps_locked(struct mheap *h, struct mspan *s)
 {
     if (s->free_bits != NULL && s->free_bits != s->inline_bits)
-        free_words_locked(h, s->free_bits, 2 * (size_t)s->nwords);
+        free_words_locked(h, s->free_bits, bitmap_words(h, s->nwords, s->span_class));
     if (s->tiny_live != NULL)
         free_words_locked(h, s->tiny_live, tiny_table_words(s));
-    s->free_bits = s->remote_bits = NULL;
+    s->free_bits = s->remote_bits = s->mark_bits = NULL;
     store_relaxed(&s->tiny_live, NULL);
 }
 
@@ -293,6 +299,12 @@ static bool pages_need_zero(struct mheap *h, uintptr_t base, size_t bytes)
     return need;
 }
 
+bool mheap_has_inline_marks(const struct mheap *h, span_class sc)
+{
+    const struct size_class *c = &h->size_classes.classes[sc >> 1];
+    return h->inline_marks && c->size >= TINY_SIZE && c->size <= h->size_classes.max_bitmap_size;
+}
+
 /* Room at the end of a span of small objects that is not for objects. */
 size_t mheap_span_reserve(const struct mheap *h, span_class sc)
 {
@@ -300,7 +312,7 @@ size_t mheap_span_reserve(const struct mheap *h, span_class sc)
     size_t reserve = 0;
     if (c->size > h->size_classes.max_bitmap_size)
         return 0;
-    if (h->inline_marks && c->size >= TINY_SIZE)
+    if (mheap_has_inline_marks(h, sc))
         reserve += SPAN_INLINE_MARK_BYTES;
     if (!(sc & 1))
         reserve += heap_bits_bytes((size_t)c->npages << h->page_shift);
@@ -333,6 +345,11 @@ static void init_objects(struct mheap *h, struct mspan *s, span_class sc, size_t
     s->free_bits[s->nwords - 1] = low_mask64((s->nelems - 1) % 64 + 1);
     s->remote_bits = s->free_bits + s->nwords;
     memset(s->remote_bits, 0, s->nwords * sizeof(uint64_t));
+    s->mark_bits = s->remote_bits + s->nwords;
+    if (mheap_has_inline_marks(h, sc))
+        s->mark_bits = (uint64_t *)(s->base + bytes - SPAN_INLINE_MARK_BYTES);
+    for (unsigned w = 0; w < s->nwords; w++)
+        store_relaxed(&s->mark_bits[w], 0);
     if (sc >= 2 && !(sc & 1) && c->size <= h->size_classes.max_bitmap_size)
         heap_bits_init(h, s);
 }
@@ -359,12 +376,12 @@ static void init_span(struct mheap *h, struct mspan *s, uintptr_t base, size_t n
     store_relaxed(&s->sweepgen, h->sweepgen);
 }
 
-/* The two bitmaps of a span of sc: within the structure if they fit. */
+/* The bitmaps of a span of sc: within the structure if they fit. */
 static bool alloc_bitmaps(struct mheap *h, struct mspan *s, span_class sc)
 {
     size_t nwords = div_round_up(span_nelems(h, sc), 64);
-    s->free_bits =
-        nwords <= SPAN_INLINE_WORDS ? s->inline_bits : mheap_alloc_words(h, 2 * nwords);
+    s->free_bits = nwords <= SPAN_INLINE_WORDS ? s->inline_bits
+                                               : mheap_alloc_words(h, bitmap_words(h, nwords, sc));
     s->nwords = (uint16_t)nwords;
     return s->free_bits != NULL;
 }
@@ -402,6 +419,7 @@ struct mspan *mheap_alloc_span(struct mheap *h, struct mcache *c, size_t npages,
 
 no_pages:
     lock(&h->lock);
+    s->span_class = sc;
     free_bitmaps_locked(h, s);
     unlock(&h->lock);
 no_bitmaps:

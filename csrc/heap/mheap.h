@@ -17,6 +17,7 @@
 #define GOMEM_HEAP_MHEAP_H
 
 #include "heap/mcentral.h"
+#include "heap/hooks.h"
 #include "heap/memstats.h"
 #include "heap/pagealloc.h"
 #include "heap/pagecache.h"
@@ -85,6 +86,8 @@ struct mheap {
 
     struct mcentral central[2 * MAX_SIZE_CLASSES]; /* by span class */
     uint32_t sweepgen;                             /* written with the world stopped */
+    struct sweep_state sweep;
+    struct heap_gc gc;
 
     struct stack_pools stacks;
     struct size_class_table size_classes; /* const */
@@ -131,6 +134,8 @@ static inline size_t tiny_table_words(const struct mspan *s)
 {
     return div_round_up(s->nelems, sizeof(uint64_t) / sizeof(uint16_t));
 }
+/* Do spans of sc keep their mark bits at their end? */
+bool mheap_has_inline_marks(const struct mheap *h, span_class sc);
 /* Bytes at the end of a span of sc that are not for objects. */
 size_t mheap_span_reserve(const struct mheap *h, span_class sc);
 

@@ -8,6 +8,10 @@
  * is allocated. (Go keeps the complement, allocBits, and a freeindex below which everything counts as
  * allocated; with immediate frees that would not be exact.)
  *
+ * mark_bits are the collector's: set by markers, and for objects that a P takes into its window while
+ * marking goes on (they are allocated black). Sweeping frees what has no mark and clears all marks, so
+ * that outside of marking a span that is swept (sweepgen) has none.
+ *
  * A span belongs to the P that allocates from it, and goes on doing so when it is full: that P frees
  * objects in it by setting a bit, without lock or atomic operation. Any other P frees under the lock,
  * into remote_bits, which the owner collects. Who owns it is a token; a P drops all it owns at once
@@ -114,7 +118,8 @@ struct mspan {
     const struct type *large_type; /* atomic: of a large pointerful object, NULL until it is zeroed */
     struct list_node node;  /* owner P: its list of partial spans. SPAN_MANUAL: a stack pool's list */
     struct mspan *set_next[SET_KINDS]; /* links of the sets; see spanset.h */
-    uint64_t inline_bits[2 * SPAN_INLINE_WORDS]; /* both bitmaps, when they are small enough */
+    uint64_t *mark_bits;    /* atomic words: see above. At the end of the span, or beside free_bits */
+    uint64_t inline_bits[3 * SPAN_INLINE_WORDS]; /* all bitmaps, when they are small enough */
     void *manual_free_list; /* SPAN_MANUAL: free stacks */
     uint32_t sweepgen;      /* atomic: heap sweepgen when it was last swept */
 } CACHE_ALIGNED;

@@ -1,0 +1,37 @@
+/* What the allocator knows of the collector: a word that says what it is doing, a size at which to call
+ * it, and how far sweeping has got.
+ *
+ * The collector (gc/) fills this in; the allocator reads it where it takes memory for many objects at
+ * once, never for a single one. A heap without a collector has phase OFF and no hook.
+ *
+ * Concurrency: phase changes with the world stopped; the rest is atomic or const.
+ * Go: gcphase, gcController.heapLive and .trigger, mheap_.sweep*.
+ */
+#ifndef GOMEM_HEAP_HOOKS_H
+#define GOMEM_HEAP_HOOKS_H
+
+#include <stdint.h>
+
+#include "platform/cpu.h"
+
+struct mcache;
+
+enum gc_phase { GC_OFF, GC_MARK, GC_MARK_TERMINATION };
+
+struct heap_gc {
+    uint32_t phase;     /* atomic, enum gc_phase */
+    uint64_t trigger;   /* atomic: heap_live from which on the hook is called; UINT64_MAX: never */
+    uint64_t heap_live; /* atomic: bytes that were marked last time, and taken by Ps since */
+    void (*on_slow_path)(void *gc, struct mcache *c); /* const once Ps run; or NULL */
+    void *gc;
+};
+
+/* Sweeping goes through the unswept sets of all mcentrals, one after the other. */
+struct sweep_state {
+    uint32_t cursor CACHE_ALIGNED; /* atomic: set to look into next; beyond the last: all are done */
+    uint32_t active;               /* atomic: sweepers that hold a span of an unswept set */
+    uint64_t pages;                /* atomic: swept in this cycle */
+    uint64_t freed_bytes;          /* atomic: in this cycle */
+};
+
+#endif

@@ -1,0 +1,169 @@
+/* Sweeping spans.
+ *
+ * Called through sweep.h.
+ *
+ * Concurrency: see sweep.h.
+ * Go: mgcsweep.go.
+ */
+#include "heap/sweep.h"
+
+#include "heap/mcache.h"
+#include "heap/mcentral.h"
+#include "heap/tiny.h"
+
+/* How many full spans allocation sweeps in the hope for a free object before it takes a new span. */
+enum { SPAN_BUDGET = 100 };
+
+static struct span_set *unswept_set(struct mheap *h, span_class sc, enum set_kind kind)
+{
+    return &h->central[sc].sets[kind][1 - h->sweepgen / 2 % 2];
+}
+
+/* The sets in the order in which they are swept: full and partial ones of each class in turn. */
+static uint32_t nsets(const struct mheap *h)
+{
+    return 4 * h->size_classes.nclasses;
+}
+
+void sweep_begin(struct mheap *h)
+{
+    ASSERT(sweep_done(h));
+    h->sweepgen += 2;
+    store_relaxed(&h->sweep.pages, 0);
+    store_relaxed(&h->sweep.freed_bytes, 0);
+    store_relaxed(&h->sweep.cursor, 0);
+}
+
+bool sweep_done(struct mheap *h)
+{
+    return load_acquire(&h->sweep.cursor) >= nsets(h) && load_acquire(&h->sweep.active) == 0;
+}
+
+/* --- One span --- */
+
+/* Slots become free: the tiny objects in them are gone. */
+static void clear_tiny(struct mspan *s, unsigned w, uint64_t freed)
+{
+    for (; freed != 0; freed &= freed - 1)
+        store_relaxed(&s->tiny_live[w * 64 + trailing_zeros64(freed)], 0);
+}
+
+size_t sweep_span_locked(struct mheap *h, struct mcache *c, struct mspan *s)
+{
+    ASSERT_SPIN_HELD(&s->lock);
+    ASSERT(!span_is_swept(h, s));
+    span_merge_remote_locked(s);
+    unsigned n = 0, last = s->nwords - 1u;
+    for (unsigned w = 0; w <= last; w++) {
+        uint64_t free = load_relaxed(&s->free_bits[w]), marks = load_relaxed(&s->mark_bits[w]);
+        uint64_t all = w == last ? low_mask64((s->nelems - 1) % 64 + 1) : ~(uint64_t)0;
+        uint64_t freed = ~(free | marks) & all;
+        if (s->tiny_live != NULL)
+            clear_tiny(s, w, freed);
+        n += ones_count64(freed);
+        store_relaxed(&s->free_bits[w], free | freed);
+        store_relaxed(&s->mark_bits[w], 0);
+    }
+    store_relaxed(&s->live, (uint16_t)(s->live - n));
+    store_relaxed(&s->sweepgen, h->sweepgen);
+    size_t bytes = n * s->elem_size;
+    if (span_is_large(s)) {
+        c->large.frees += n;
+        c->large.free_bytes += bytes;
+    } else {
+        c->slots[s->span_class].frees += n;
+    }
+    fetch_add_relaxed(&h->sweep.pages, s->npages);
+    fetch_add_relaxed(&h->sweep.freed_bytes, bytes);
+    return bytes;
+}
+
+/* Has the span no owner, so that whoever has its lock may sweep it? */
+static bool is_unowned_locked(const struct mheap *h, const struct mspan *s)
+{
+    return load_relaxed(&s->state) == SPAN_IN_USE &&
+           (s->place != PLACE_OWNED || span_owner_locked(h, s) == NULL);
+}
+
+/* --- One entry of a set --- */
+
+/* The next entry of an unswept set of this kind; its span's lock is held, its entry noted as popped. NULL
+ * if there is none. *recycle: the span is dead, and this was the last that led to it. */
+static struct mspan *pop_unswept(struct mheap *h, span_class sc, enum set_kind kind, bool *recycle)
+{
+    struct mspan *s = span_set_pop(unswept_set(h, sc, kind), kind);
+    if (s == NULL)
+        return NULL;
+    spin_lock(&s->lock);
+    if (load_relaxed(&s->state) == SPAN_DEAD)
+        fetch_sub_relaxed(&unswept_set(h, sc, kind)->dead, 1);
+    *recycle = span_entry_popped_locked(s, kind);
+    return s;
+}
+
+/* Sweeps the span of an entry if it needs it, and sees to it that it has an entry again if it needs one.
+ * pre: its lock is held; released. */
+static void sweep_entry_and_unlock(struct mheap *h, struct mcache *c, struct mspan *s, bool recycle)
+{
+    if (is_unowned_locked(h, s)) {
+        if (!span_is_swept(h, s))
+            (void)sweep_span_locked(h, c, s);
+        mcentral_place_and_unlock(h, c, s);
+        return;
+    }
+    bool owned = load_relaxed(&s->state) == SPAN_IN_USE;
+    spin_unlock(&s->lock);
+    if (owned)
+        mcentral_note_full(h, s); /* perhaps it is: a hint too many does no harm */
+    if (recycle)
+        mheap_recycle_span(h, c, s);
+}
+
+bool sweep_one(struct mheap *h, struct mcache *c)
+{
+    fetch_add_seq_cst(&h->sweep.active, 1);
+    bool found = false;
+    for (;;) {
+        uint32_t at = load_acquire(&h->sweep.cursor);
+        if (at >= nsets(h))
+            break;
+        bool recycle;
+        struct mspan *s =
+            pop_unswept(h, (span_class)(at / 2), at % 2 ? SET_PARTIAL : SET_FULL, &recycle);
+        if (s != NULL) {
+            sweep_entry_and_unlock(h, c, s, recycle);
+            found = true;
+            break;
+        }
+        cas_acq_rel(&h->sweep.cursor, &at, at + 1);
+    }
+    fetch_sub_acq_rel(&h->sweep.active, 1);
+    return found;
+}
+
+struct mspan *sweep_for_allocation(struct mheap *h, struct mcache *c, span_class sc)
+{
+    if (LIKELY(load_acquire(&h->sweep.cursor) >= nsets(h)))
+        return NULL;
+    fetch_add_seq_cst(&h->sweep.active, 1);
+    struct mspan *found = NULL;
+    for (unsigned tries = 0; found == NULL && tries < SPAN_BUDGET; tries++) {
+        bool recycle;
+        struct mspan *s = pop_unswept(h, sc, SET_PARTIAL, &recycle);
+        if (s == NULL)
+            s = pop_unswept(h, sc, SET_FULL, &recycle);
+        if (s == NULL)
+            break;
+        if (is_unowned_locked(h, s) && s->span_class == sc) {
+            if (!span_is_swept(h, s))
+                (void)sweep_span_locked(h, c, s);
+            if (s->live < s->nelems) {
+                found = s;
+                break;
+            }
+        }
+        sweep_entry_and_unlock(h, c, s, recycle);
+    }
+    fetch_sub_acq_rel(&h->sweep.active, 1);
+    return found;
+}
