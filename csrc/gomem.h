@@ -237,6 +237,70 @@ GOMEM_API void gomem_proc_lookup(struct gomem_proc *p, uint64_t address, struct 
 GOMEM_API bool gomem_proc_type_fits(struct gomem_proc *p, const struct gomem_type *t,
                                     uint64_t object, size_t *offset);
 
+/* --- The collector ---
+ *
+ * Objects that no root leads to are freed by a cycle of the collector, which runs on threads of its own
+ * when the heap has grown by gogc per cent. Roots are tables and frames. A P's holder is not stopped but
+ * where it acquires a P or at a safepoint: what it has in variables of its own, and not in a root, is safe
+ * until then and no longer. */
+
+/* An array of pointers, registered as roots. Slots are written by gomem_write_pointer. */
+struct gomem_root_table {
+    uint64_t *slots;
+    size_t n;
+    struct gomem_root_table *next, *prev; /* the library's */
+};
+
+/* A frame of a C function with n pointers that are roots; changed only by who holds a P. */
+struct gomem_frame {
+    struct gomem_frame *previous;
+    uint32_t n;
+    void *slots[];
+};
+
+/* A thread's frames. */
+struct gomem_shadow_stack {
+    struct gomem_frame *top;
+    struct gomem_shadow_stack *next, *prev; /* the library's */
+};
+
+GOMEM_API void gomem_add_roots(struct gomem_runtime *rt, struct gomem_root_table *t);
+GOMEM_API void gomem_remove_roots(struct gomem_runtime *rt, struct gomem_root_table *t);
+GOMEM_API void gomem_add_shadow_stack(struct gomem_runtime *rt, struct gomem_shadow_stack *s);
+GOMEM_API void gomem_remove_shadow_stack(struct gomem_runtime *rt, struct gomem_shadow_stack *s);
+
+/* *slot = value, for a pointer in an object or in a root table, with Go's write barrier. */
+GOMEM_API void gomem_write_pointer_slow(struct gomem_proc *p, void **slot, void *value);
+static inline void gomem_write_pointer(struct gomem_proc *p, void **slot, void *value)
+{
+    if (__builtin_expect(__atomic_load_n((const uint32_t *)p, __ATOMIC_RELAXED) != 0, 0))
+        gomem_write_pointer_slow(p, slot, value);
+    else
+        __atomic_store_n(slot, value, __ATOMIC_RELEASE);
+}
+
+/* A whole cycle, sweep included (runtime.GC). GOMEM_CLOSED; GOMEM_OUT_OF_MEMORY if there can be no thread.
+ * The caller holds no P. */
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_gc(struct gomem_runtime *rt);
+
+/* What a cycle was; times in ns, of the monotonic clock. */
+struct gomem_gc_cycle {
+    uint64_t number;
+    int64_t start_ns;      /* since the runtime was made */
+    int64_t pause_ns[2];   /* stops of the world: to begin and to end marking */
+    int64_t stop_ns[2];    /* of those: until everybody had stopped */
+    int64_t pause_begin[2];
+    int64_t mark_ns;       /* between the two */
+    int64_t assist_ns;     /* marking by those who allocate, summed */
+    uint64_t heap_start, heap_end, heap_marked, goal; /* bytes; marked: alive after it */
+    uint64_t scan_work;    /* bytes of objects with pointers, and of roots */
+    uint32_t forced, restarts;
+};
+
+/* The last cycles, oldest first: how many there are; fills at most `capacity`. */
+GOMEM_API size_t gomem_gc_cycles(struct gomem_runtime *rt, struct gomem_gc_cycle *out,
+                                 size_t capacity);
+
 /* --- Goroutine stacks --- */
 
 struct gomem_stack {

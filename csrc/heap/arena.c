@@ -83,8 +83,8 @@ static bool reserve_indexes(struct mheap *h, size_t n)
 
 static size_t arena_metadata_bytes(const struct mheap *h)
 {
-    return sizeof(struct heap_arena) +
-           (ARENA_BYTES >> h->page_shift) * sizeof(((struct heap_arena *)0)->spans[0]);
+    size_t npages = ARENA_BYTES >> h->page_shift;
+    return sizeof(struct heap_arena) + npages * sizeof(((struct heap_arena *)0)->spans[0]) + npages;
 }
 
 static void arena_forget(struct mheap *h, uintptr_t base, size_t n)
@@ -119,6 +119,7 @@ static uintptr_t arena_reserve(struct mheap *h, size_t n)
             return 0;
         }
         CHECK(h->arenas[i] == NULL);
+        a->page_class = (uint8_t *)&a->spans[ARENA_BYTES >> h->page_shift];
         store_relaxed(&h->arenas[i], a);
     }
     return base;

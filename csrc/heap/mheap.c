@@ -282,6 +282,14 @@ static void set_spans(struct mheap *h, struct mspan *s)
     }
 }
 
+/* Tells markers that the span, of one page, has inline marks, and of which class it is; 0: it has not. */
+static void set_page_class(struct mheap *h, const struct mspan *s, span_class sc)
+{
+    struct heap_arena *a = arena_of(h, s->base);
+    /* With gc/mark.c's acquire: the span's marks and bitmap are there. */
+    store_release(&a->page_class[s->base >> h->page_shift & h->page_mask_in_arena], sc);
+}
+
 /* Was any of these pages used before? Moves the arenas' zeroed_base past them. */
 static bool pages_need_zero(struct mheap *h, uintptr_t base, size_t bytes)
 {
@@ -407,6 +415,8 @@ struct mspan *mheap_alloc_span(struct mheap *h, struct mcache *c, size_t npages,
     else
         (void)pages_need_zero(h, base, bytes);
     set_spans(h, s);
+    if (type == SPAN_TYPE_HEAP && mheap_has_inline_marks(h, sc))
+        set_page_class(h, s, sc);
     os_stat_add(&h->bytes.heap_released, -(int64_t)scavenged);
     os_stat_add(&h->bytes.heap_free, -(int64_t)(bytes - scavenged));
     os_stat_add(type == SPAN_TYPE_HEAP ? &h->bytes.heap_inuse : &h->bytes.stacks_inuse,
@@ -429,9 +439,36 @@ no_bitmaps:
 
 /* --- Freeing --- */
 
+static void defer_span(struct mheap *h, struct mspan *s)
+{
+    lock(&h->lock);
+    s->node.next = (struct list_node *)h->deferred;
+    h->deferred = s;
+    unlock(&h->lock);
+}
+
+void mheap_free_deferred(struct mheap *h, struct mcache *c)
+{
+    ASSERT_OP(load_relaxed(&h->gc.phase), ==, GC_OFF);
+    lock(&h->lock);
+    struct mspan *s = h->deferred, *next;
+    h->deferred = NULL;
+    unlock(&h->lock);
+    for (; s != NULL; s = next) {
+        next = (struct mspan *)s->node.next;
+        mheap_free_span(h, c, s, SPAN_TYPE_HEAP);
+    }
+}
+
 void mheap_free_span(struct mheap *h, struct mcache *c, struct mspan *s, enum span_type type)
 {
     ASSERT_OP(load_relaxed(&s->state), ==, SPAN_FREEING);
+    if (UNLIKELY(load_relaxed(&h->gc.phase) != GC_OFF) && type == SPAN_TYPE_HEAP) {
+        defer_span(h, s);
+        return;
+    }
+    if (type == SPAN_TYPE_HEAP && mheap_has_inline_marks(h, s->span_class))
+        set_page_class(h, s, 0);
     size_t bytes = s->npages << h->page_shift;
     span_class sc = s->span_class;
     bool heap = type == SPAN_TYPE_HEAP;

@@ -38,6 +38,7 @@ enum {
 /* Metadata of 64 MB of address space. Go's second-level array entry: heapArena. */
 struct heap_arena {
     uint64_t zeroed_base; /* atomic: offset from which on memory has never been used */
+    uint8_t *page_class;  /* const pointer, atomic entries by page: span class of a span with inline marks */
     struct mspan *spans[]; /* atomic; by page. Stale for pages that belong to no span. */
 };
 
@@ -78,6 +79,7 @@ struct mheap {
     struct fixalloc span_alloc;      /* under lock */
     struct mspan *free_spans;        /* under lock: dead span structures, linked by node.next */
     size_t nfree_spans;              /* under lock */
+    struct mspan *deferred;          /* under lock: freed while marking, linked by node.next */
     struct fixalloc mcache_alloc;    /* under lock */
     struct fixalloc bitmap_alloc[MAX_BITMAP_POOLS]; /* under lock */
     uint32_t *arena_indexes;         /* under lock: every arena, in order of growth */
@@ -121,8 +123,11 @@ enum span_type { SPAN_TYPE_HEAP, SPAN_TYPE_STACK };
  * The caller makes it reachable by others. */
 struct mspan *mheap_alloc_span(struct mheap *h, struct mcache *c, size_t npages,
                                enum span_type type, span_class sc);
-/* pre: the caller has taken the span out of circulation: state SPAN_FREEING, set under its lock. */
+/* pre: the caller has taken the span out of circulation: state SPAN_FREEING, set under its lock. While
+ * marking goes on spans of objects are set aside: a marker may be about to mark something there. */
 void mheap_free_span(struct mheap *h, struct mcache *c, struct mspan *s, enum span_type type);
+/* Frees the spans that were set aside. pre: nobody marks. */
+void mheap_free_deferred(struct mheap *h, struct mcache *c);
 /* Returns the structure of a dead span that no set refers to any more. */
 void mheap_recycle_span(struct mheap *h, struct mcache *c, struct mspan *s);
 

@@ -21,6 +21,7 @@
 struct sched;
 
 struct p {
+    uint32_t barrier;      /* atomic: stores of pointers must tell the collector; first: see gomem.h */
     struct mcache *mcache; /* const */
     struct sched *sched;   /* const */
     uint32_t id;           /* const */

@@ -1,0 +1,102 @@
+/* The collector of one heap.
+ *
+ * A thread of its own runs the cycles: it finishes sweeping, stops the world to begin marking, marks with
+ * whoever helps (threads of its own, and those who allocate), stops the world to end marking, and sweeps
+ * what nobody has swept by then. It is woken when the heap has reached the trigger, or by who asks for a
+ * cycle.
+ *
+ * Called by runtime/.
+ *
+ * Invariants (gc_verify): outside of marking no span has marks; while marking, every object reachable
+ * from a black one is marked or in a buffer; at its end everything reachable is marked.
+ *
+ * Concurrency: fields say who may touch them. Rank GC.
+ * Go: mgc.go.
+ */
+#ifndef GOMEM_GC_GC_H
+#define GOMEM_GC_GC_H
+
+#include "gc/mark.h"
+#include "gc/pacer.h"
+#include "gc/roots.h"
+#include "platform/thread.h"
+#include "sched/p.h"
+
+enum {
+    BARRIER_OBJECTS = 512, /* pointers a P's barrier collects before it greys them */
+    MAX_HELPERS = 15,      /* threads that mark beside the collector's own */
+    CYCLE_RECORDS = 256,   /* cycles remembered (runtime.MemStats has 256 pauses) */
+};
+
+/* What a P needs of the collector; its holder's, or with the world stopped. */
+struct gc_proc {
+    struct marker marker;
+    uintptr_t barrier[BARRIER_OBJECTS];
+    unsigned nbarrier;
+    double debt; /* bytes of scanning owed for what was allocated; negative: credit */
+    int64_t assist_time;
+} CACHE_ALIGNED;
+
+struct gc {
+    struct mheap *h;      /* const */
+    struct sched *sched;  /* const */
+    struct gc_proc *procs; /* const; one a P */
+    struct work_pool pool;
+    struct roots roots;
+    struct lock cycle_lock; /* rank GC_CYCLE: held while a cycle runs; by fork, so that none does */
+
+    struct lock lock;      /* rank GC */
+    struct pacer pacer;    /* under lock or with the world stopped */
+    uint32_t wanted;       /* under lock: cycles asked for, ever */
+    uint32_t started;      /* atomic, written under lock: cycles begun */
+    uint32_t done;         /* atomic, written under lock: cycles whose sweep is done */
+    uint32_t marked;       /* atomic, written under lock: cycles whose marking is done */
+    uint32_t forced;       /* under lock: of those wanted, asked for by gc_collect */
+    uint32_t wake;         /* atomic: changes to wake the thread */
+    uint32_t finished;     /* atomic: changes when a cycle ends */
+    uint32_t stop;         /* atomic: the thread is to end */
+    bool running;          /* under lock: there is a thread */
+    struct thread thread;  /* under lock */
+    int64_t bg_credit;     /* atomic: bytes scanned in the background, for those who allocate to take */
+
+    /* Helpers. */
+    unsigned nhelpers;     /* collector's thread only */
+    struct thread helpers[MAX_HELPERS];
+    uint32_t help_event;   /* atomic: changes when marking begins, or helpers must end */
+    uint32_t helping;      /* atomic: helpers at work */
+    uint32_t marking;      /* atomic: helpers may work */
+    uint64_t helper_marked, helper_scanned; /* atomic */
+
+    /* The current cycle and all so far: the collector's thread, read under lock. */
+    struct marker marker;
+    struct gomem_gc_cycle cycle;
+    struct gomem_gc_cycle records[CYCLE_RECORDS]; /* ring, by number */
+    uint64_t pause_total, num_gc, num_forced;
+    int64_t start_time; /* of the runtime */
+};
+
+MUST_USE struct gc *gc_new(struct mheap *h, struct sched *sched, int32_t gc_percent,
+                           uint64_t memory_limit);
+/* Ends the threads. pre: the caller has no P, the world is not stopped. */
+void gc_end(struct gc *gc);
+void gc_delete(struct gc *gc);
+
+/* A full cycle that begins now or later, sweep included: GOMEM_OUT_OF_MEMORY if there can be no thread,
+ * GOMEM_CLOSED. pre: the caller has no P. */
+MUST_USE enum gomem_status gc_collect(struct gc *gc);
+int32_t gc_set_percent(struct gc *gc, int32_t percent);
+void gc_set_memory_limit(struct gc *gc, uint64_t limit);
+/* Around fork(). */
+void gc_fork_prepare(struct gc *gc);
+void gc_fork_parent(struct gc *gc);
+void gc_fork_child(struct gc *gc);
+
+/* Before a pointer in the heap or a root table changes, while marking goes on. P: the caller's. */
+void gc_barrier(struct gc *gc, uint32_t p, uintptr_t old, uintptr_t new);
+/* mcache's hook. */
+void gc_on_slow_path(void *gc, struct mcache *c);
+
+/* Are all objects that can be reached marked? pre: the world is stopped, and marking has just ended. */
+bool gc_verify_marks(struct gc *gc, char *why, size_t why_size);
+
+#endif

@@ -1,0 +1,39 @@
+/* Where marking begins: tables of pointers, and frames of C programs.
+ *
+ * A root table is an array whose owner registers it; it is scanned while the program runs, piece by
+ * piece, so that its slots are written through the barrier like pointers in the heap. A shadow stack is
+ * a thread's list of frames with pointers, which the thread changes as it likes while it holds a P; it is
+ * scanned with the world stopped.
+ *
+ * Called by cycle.c (scanning) and runtime/ (registering).
+ *
+ * Concurrency: the lists are under the lock; slots of tables are atomic; frames are their thread's, and
+ * anybody's to read while the world is stopped.
+ * Go: markroot in mgcmark.go; data and stacks.
+ */
+#ifndef GOMEM_GC_ROOTS_H
+#define GOMEM_GC_ROOTS_H
+
+#include "gc/mark.h"
+
+struct roots {
+    struct lock lock; /* rank GC_ROOTS */
+    struct gomem_root_table *tables;   /* under lock */
+    struct gomem_shadow_stack *stacks; /* under lock */
+    struct gomem_root_table *next;     /* under lock: to be scanned next; NULL: all are */
+    size_t at;                         /* under lock: its first slot not scanned yet */
+    uint64_t slots;                    /* atomic: in all tables */
+};
+
+void roots_init(struct roots *r);
+void roots_add_table(struct roots *r, struct gomem_root_table *t);
+void roots_remove_table(struct roots *r, struct gomem_root_table *t);
+void roots_add_stack(struct roots *r, struct gomem_shadow_stack *s);
+void roots_remove_stack(struct roots *r, struct gomem_shadow_stack *s);
+
+/* Marking begins. pre: the world is stopped. */
+void roots_start(struct roots *r, struct marker *m);
+/* Greys what some more slots of tables point to; false: none is left. */
+MUST_USE bool roots_scan_some(struct roots *r, struct marker *m);
+
+#endif

@@ -1,0 +1,116 @@
+/* Buffers of grey objects between markers and the pool.
+ *
+ * Called through work.h.
+ *
+ * Concurrency: see work.h.
+ * Go: mgcwork.go.
+ */
+#include "gc/work.h"
+
+enum { CHUNK_BYTES = 64 << 10 };
+
+void work_pool_init(struct work_pool *pool, struct mheap *h)
+{
+    *pool = (struct work_pool){.h = h};
+    lock_init(&pool->lock, RANK_GC_WORK);
+}
+
+/* More empty buffers, if the OS gives them. */
+static void grow_locked(struct work_pool *pool)
+{
+    ASSERT_HELD(&pool->lock);
+    char *chunk = os_alloc(&pool->h->om, CHUNK_BYTES, &pool->h->bytes.gc_sys, "mark buffers");
+    if (chunk == NULL)
+        return;
+    ((struct work_chunk *)chunk)->next = pool->chunks;
+    pool->chunks = (struct work_chunk *)chunk;
+    /* The first is given up for the link. */
+    for (size_t at = WORKBUF_BYTES; at < CHUNK_BYTES; at += WORKBUF_BYTES) {
+        struct workbuf *b = (struct workbuf *)(chunk + at);
+        b->next = pool->empty;
+        pool->empty = b;
+    }
+}
+
+static struct workbuf *take_empty(struct work_pool *pool)
+{
+    lock(&pool->lock);
+    if (pool->empty == NULL)
+        grow_locked(pool);
+    struct workbuf *b = pool->empty;
+    if (b != NULL) {
+        pool->empty = b->next;
+        b->n = 0;
+    }
+    unlock(&pool->lock);
+    return b;
+}
+
+static void give(struct work_pool *pool, struct workbuf *b)
+{
+    lock(&pool->lock);
+    struct workbuf **list = b->n > 0 ? &pool->full : &pool->empty;
+    b->next = *list;
+    *list = b;
+    if (b->n > 0)
+        store_release(&pool->nfull, pool->nfull + 1); /* with work_pool_has_work's acquire */
+    unlock(&pool->lock);
+}
+
+static struct workbuf *take_full(struct work_pool *pool)
+{
+    if (!work_pool_has_work(pool))
+        return NULL;
+    lock(&pool->lock);
+    struct workbuf *b = pool->full;
+    if (b != NULL) {
+        pool->full = b->next;
+        store_release(&pool->nfull, pool->nfull - 1);
+    }
+    unlock(&pool->lock);
+    return b;
+}
+
+void work_put_slow(struct gc_work *w, uintptr_t object)
+{
+    struct workbuf *b = w->b;
+    w->b = w->a;
+    w->a = b;
+    if (b == NULL || b->n == WORKBUF_OBJECTS) {
+        struct workbuf *fresh = take_empty(w->pool);
+        if (fresh == NULL) {
+            store_release(&w->pool->overflowed, 1);
+            return;
+        }
+        if (b != NULL)
+            give(w->pool, b);
+        w->a = fresh;
+    }
+    w->a->objects[w->a->n++] = object;
+}
+
+uintptr_t work_get_slow(struct gc_work *w)
+{
+    if (w->b != NULL && w->b->n > 0) {
+        struct workbuf *b = w->b;
+        w->b = w->a;
+        w->a = b;
+    } else {
+        struct workbuf *b = take_full(w->pool);
+        if (b == NULL)
+            return 0;
+        if (w->a != NULL)
+            give(w->pool, w->a);
+        w->a = b;
+    }
+    return w->a->objects[--w->a->n];
+}
+
+void work_flush(struct gc_work *w)
+{
+    if (w->a != NULL)
+        give(w->pool, w->a);
+    if (w->b != NULL)
+        give(w->pool, w->b);
+    w->a = w->b = NULL;
+}
