@@ -99,8 +99,8 @@ class Bench:
     def fast_path(self) -> Iterator[Case]:
         for name in ("pair", "fifo", "lifo"):
             for size in (8, 16, 32, 512):
-                targets = {"mimalloc": MIMALLOC} if size <= 32 else None
-                yield self.against_mallocs("fast path", name, size, targets=targets)
+                yield self.against_mallocs("fast path", name, size,
+                                           targets={"mimalloc": MIMALLOC} if size <= 32 else None)  # fmt: skip
 
     def mixed(self) -> Iterator[Case]:
         for name in ("fifo100k", "lifo100k"):
@@ -139,12 +139,13 @@ class Bench:
                 yield Case("live heap", f"{name}, {mib} MB", self.c("gomem", name, mib), peers,
                            targets={"itself, 1 MB": FLAT}, heavy=mib > 64)  # fmt: skip
 
-    def python(self) -> Iterator[Case]:
-        def measure(name: str) -> Measure:
-            script = Path(__file__).with_name("python_loops.py")
-            return program_measure([sys.executable, script, name],
-                                   environment={"PYTHONPATH": str(self.programs.package)})  # fmt: skip
+    def loop(self, name: str, *arguments: Path) -> Measure:
+        script = Path(__file__).with_name("python_loops.py")
+        return program_measure([sys.executable, script, name, *arguments],
+                               environment={"PYTHONPATH": str(self.programs.package)})  # fmt: skip
 
+    def python(self) -> Iterator[Case]:
+        measure = self.loop
         yield Case("python", "heap.alloc(16)", measure("alloc"), {}, targets={None: PYTHON_ALLOC},
                    heavy=True)  # fmt: skip
         yield Case("python", "heap.alloc(16), heap.free", measure("alloc_free"), {}, heavy=True)
@@ -171,9 +172,21 @@ class Bench:
                    "MB/s", {None: TRACE_SPEED})  # fmt: skip
         yield Case("traces", f"replaying {name}", self.c("gomem", "replay", 0, 1, operations),
                    self.mallocs("replay", 0, 1, operations), heavy=True)  # fmt: skip
+        if self.can_replay():
+            yield Case("traces", f"peak of {name}", self.loop("replay_peak", raw),
+                       {"Go's spans": self.c("gomem", "trace-peak", 0, 1, raw)}, "MiB",
+                       {"Go's spans": REPLAY_PEAK}, heavy=True)  # fmt: skip
+        else:
+            self.notes.append(f"peak of {name} is skipped: gomem cannot replay traces yet")
         yield Case("traces", f"resident after {name}",
                    self.c("gomem", "replay-peak", 0, 1, operations),
                    self.mallocs("replay-peak", 0, 1, operations), "MiB", heavy=True)  # fmt: skip
+
+    def can_replay(self) -> bool:
+        try:
+            return self.loop("can_replay")() > 0
+        except OSError:
+            return False
 
 
 def _available_mib() -> int:
@@ -214,8 +227,6 @@ def main(
     except OSError as e:
         print(e, file=sys.stderr)
         return 1
-    for line in programs.skipped:
-        print(line)
     bench = Bench(programs, QUICK if quick else FULL)
     rows = measure_all(bench, groups)
     report = reporting.Report(reporting.machine(programs.versions), quick,
