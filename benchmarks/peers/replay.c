@@ -90,10 +90,10 @@ static void run_replay(struct run *run, const char *path, double seconds)
     free_rest(run, &r);
     double end = now() + seconds;
     for (unsigned i = 0; i < 3 || now() < end; i++) {
-        double start = now();
+        double start = cpu_now();
         replay(run, &r);
         size_t rest = free_rest(run, &r);
-        report(1e9 * (now() - start) / (double)((r.n + rest) / 2));
+        report(1e9 * (cpu_now() - start) / (double)((r.n + rest) / 2));
     }
 }
 
@@ -140,9 +140,9 @@ static void run_trace_read(const char *path, double seconds)
     void *data = read_file(path, &size);
     double end = now() + seconds;
     for (unsigned i = 0; i < 3 || now() < end; i++) {
-        double start = now();
+        double start = cpu_now();
         struct gomem_trace *t = read_trace(data, size);
-        report((double)size / 1e6 / (now() - start));
+        report((double)size / 1e6 / (cpu_now() - start));
         gomem_trace_delete(t);
     }
 }
