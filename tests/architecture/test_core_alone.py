@@ -33,7 +33,7 @@ def test_smoke(cc: str) -> None:
 def test_the_public_header_is_for_everybody(flags: list[str]) -> None:
     if "c++" in flags and shutil.which("g++") is None:
         pytest.skip("no g++")
-    command = ["gcc", *flags, "-Wall", "-Wextra", "-Werror", "-fsyntax-only", CSRC / "gomem.h"]
+    command = ["gcc", *flags, "-Wall", "-Wextra", "-Werror", "-fsyntax-only", f"{CSRC}/gomem.h"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

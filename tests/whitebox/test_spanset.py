@@ -13,7 +13,8 @@ NSPANS = 8
 
 @given(st.lists(st.sampled_from(["pop", "take_all", *range(NSPANS)]), max_size=100))
 def test_is_a_stack(steps: list[str | int]) -> None:
-    spans, model = door.SpanSet(NSPANS), []
+    spans = door.SpanSet(NSPANS)
+    model: list[str | int] = []
     for step in steps:
         if step == "pop":
             assert spans.pop() == (model.pop() if model else None)
