@@ -41,3 +41,25 @@ def heap() -> Iterator[gomem.Heap]:
     with gomem.Heap(procs=1) as h:
         yield h
         h.verify()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--operations",
+        type=int,
+        default=1_000_000,
+        help="how many allocations and frees tests/property/test_million.py makes",
+    )
+    parser.addoption("--seed", type=int, default=1, help="what they are drawn from")
+
+
+@pytest.fixture
+def operations(request: pytest.FixtureRequest) -> int:
+    value: int = request.config.getoption("--operations")
+    return value
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    value: int = request.config.getoption("--seed")
+    return value

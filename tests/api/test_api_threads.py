@@ -151,6 +151,22 @@ def test_no_ref_of_what_is_being_freed() -> None:
             heap.verify()
 
 
+def test_a_new_table_keeps_addresses_that_were_just_freed() -> None:
+    """They were struck from it, by the free_many that had freed them a moment ago."""
+    with gomem.Heap(procs=2) as heap:
+        for _ in range(20):
+            addresses = heap.alloc_many([64] * 20_000).addresses.copy()
+            made: list[gomem.Roots] = []
+            in_threads(
+                lambda: heap.free_many(addresses),
+                lambda: made.extend(heap.alloc_many([64] * 5000) for _ in range(4)),
+            )
+            assert all(roots.addresses.all() and roots.live == 5000 for roots in made)
+            for roots in made:
+                heap.free_many(roots)
+        assert heap.stats().heap_objects == 0
+
+
 def test_inspection_during_alloc_many() -> None:
     """fragmentation() counted tables whose objects were not there yet, and read past its own."""
     with gomem.Heap(procs=2) as heap:
