@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import gc
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -22,7 +23,7 @@ settings.register_profile(
 )
 settings.register_profile("long", settings.get_profile("ci"), max_examples=3000,
                           stateful_step_count=400)  # fmt: skip
-settings.load_profile("ci")
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
 @pytest.fixture(autouse=True)

@@ -177,7 +177,9 @@ def test_arrays_and_nesting(heap: gomem.Heap) -> None:
         iter(ref.points[0])
     with pytest.raises(TypeError, match="set its parts"):
         ref.points = 5
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError, match=r"Shape has no field \(\)"):
+        ref[()]
+    with pytest.raises(KeyError, match="Shape has no field 'nothing'"):
         ref["nothing"]  # noqa: B018
     with pytest.raises(TypeError, match="cannot be deleted"):
         del ref.points
