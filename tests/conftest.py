@@ -30,10 +30,12 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 def heaps_are_sound() -> Iterator[None]:
     """Heaps that are still open after a test are verified, and none survives it for long."""
     yield
-    for heap in list(gomem.heap._heaps):
-        if not heap.closed:
-            heap.verify()
-    gc.collect()
+    still_open = [heap for heap in gomem.heap._heaps if not heap.closed]
+    for heap in still_open:
+        heap.verify()
+    if still_open:
+        still_open.clear()
+        gc.collect()
 
 
 @pytest.fixture

@@ -126,7 +126,7 @@ def test_refused_while_giving_back(count: int) -> None:
 @pytest.mark.parametrize("count", [1, ALL], ids=["one", "all from there on"])
 def test_refused_in_the_middle_of_use(count: int) -> None:
     """A longer life, each of its calls refused once; what was written stays."""
-    for k in range(0, CALLS_AT_MOST):
+    for k in range(CALLS_AT_MOST):
         with gomem.Heap(procs=2, memory_limit="6MiB") as heap:
             refs: list[tuple[gomem.Ref, int]] = []
             with os_refuses(heap, k, count):

@@ -12,10 +12,40 @@ import gomem
 from gomem.testing import os_refuses
 
 # runtime.MemStats of Go 1.26, in order.
-GO_FIELDS = """Alloc TotalAlloc Sys Lookups Mallocs Frees HeapAlloc HeapSys HeapIdle HeapInuse
-HeapReleased HeapObjects StackInuse StackSys MSpanInuse MSpanSys MCacheInuse MCacheSys BuckHashSys
-GCSys OtherSys NextGC LastGC PauseTotalNs PauseNs PauseEnd NumGC NumForcedGC GCCPUFraction EnableGC
-DebugGC BySize""".split()
+GO_FIELDS = [
+    "Alloc",
+    "TotalAlloc",
+    "Sys",
+    "Lookups",
+    "Mallocs",
+    "Frees",
+    "HeapAlloc",
+    "HeapSys",
+    "HeapIdle",
+    "HeapInuse",
+    "HeapReleased",
+    "HeapObjects",
+    "StackInuse",
+    "StackSys",
+    "MSpanInuse",
+    "MSpanSys",
+    "MCacheInuse",
+    "MCacheSys",
+    "BuckHashSys",
+    "GCSys",
+    "OtherSys",
+    "NextGC",
+    "LastGC",
+    "PauseTotalNs",
+    "PauseNs",
+    "PauseEnd",
+    "NumGC",
+    "NumForcedGC",
+    "GCCPUFraction",
+    "EnableGC",
+    "DebugGC",
+    "BySize",
+]
 
 
 def check(s: gomem.MemStats) -> None:
