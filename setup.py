@@ -20,7 +20,7 @@ from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).parent
 CSRC = ROOT / "csrc"
-CORE_ROOMS = ["platform", "heap", "sched", "gotrace", "runtime"]
+CORE_ROOMS = ["platform", "heap", "sched", "gotrace", "runtime", "replay"]
 
 WARNINGS = ["-Wall", "-Wextra", "-Werror"]
 SANITIZE = ["-O1", "-g", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all"]
@@ -34,8 +34,11 @@ PROFILES: dict[str, tuple[list[str], list[str], int]] = {
     # For tests: all asserts, walkers included.
     "check": (["-O1", "-g", *WARNINGS], [], 2),
     # For finding memory errors; run with LD_PRELOAD=libasan (see .ci/run).
-    "asan": ([*SANITIZE, "-fsanitize=address,undefined", *WARNINGS],
-             ["-fsanitize=address,undefined"], 2),
+    "asan": (
+        [*SANITIZE, "-fsanitize=address,undefined", *WARNINGS],
+        ["-fsanitize=address,undefined"],
+        2,
+    ),
     # For finding undefined behaviour alone.
     "ubsan": ([*SANITIZE, "-fsanitize=undefined", *WARNINGS], ["-fsanitize=undefined"], 2),
     # For finding data races in the C drivers of tests/c (CPython itself is not built for it).

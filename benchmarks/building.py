@@ -12,6 +12,8 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
+import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,12 +23,11 @@ ROOT = HERE.parent
 BUILD = ROOT / "build" / "bench"
 CC = shlex.split(os.environ.get("CC", "cc"))
 
-ROOMS = ("platform", "heap", "sched", "gotrace", "runtime")
-CORE_FLAGS = ["-std=gnu11", "-O2", "-fvisibility=hidden", "-pthread", "-DGOMEM_CHECK_LEVEL=0"]
+ROOMS = ("platform", "heap", "sched", "gotrace", "runtime")  # all but Python's
 # Without builtins the compiler cannot pair off a malloc with its free; without the PLT a call into
 # a peer's shared library is one indirect call.
 PROGRAM_FLAGS = ["-std=gnu11", "-O2", "-fno-builtin", "-fno-plt", "-pthread"]
-PROGRAM_SOURCES = ("main.c", "one_thread.c", "objects.c", "threads.c")
+PROGRAM_SOURCES = ("main.c", "one_thread.c", "objects.c", "threads.c", "replay.c")
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,20 @@ class Library:
     """Linker arguments, tried in turn; the peer answers for malloc or it is not there."""
     answers: str
     """What the file name of the library that has malloc must contain."""
+    package: str
+    """Debian's."""
 
 
 LIBRARIES = (
-    Library("glibc", ("",), "libc"),
-    Library("mimalloc", ("-l:libmimalloc.so.2", "-lmimalloc"), "mimalloc"),
-    Library("jemalloc", ("-l:libjemalloc.so.2", "-ljemalloc"), "jemalloc"),
-    Library("tcmalloc", ("-l:libtcmalloc_minimal.so.4", "-ltcmalloc_minimal"), "tcmalloc"),
+    Library("glibc", ("",), "libc", "libc6-dev"),
+    Library("mimalloc", ("-l:libmimalloc.so.2", "-lmimalloc"), "mimalloc", "libmimalloc-dev"),
+    Library("jemalloc", ("-l:libjemalloc.so.2", "-ljemalloc"), "jemalloc", "libjemalloc-dev"),
+    Library(
+        "tcmalloc",
+        ("-l:libtcmalloc_minimal.so.4", "-ltcmalloc_minimal"),
+        "tcmalloc",
+        "libgoogle-perftools-dev",
+    ),
 )
 
 
@@ -55,10 +63,16 @@ class Programs:
     paths: dict[str, Path] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
+    package: Path = BUILD
+    """Where the package is, built for release."""
 
 
-def _run(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, **options)  # type: ignore[call-overload,no-any-return]
+def _run(
+    command: list[str], env: dict[str, str] | None = None, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, env=env, cwd=cwd
+    )
 
 
 def _hash(*parts: object) -> str:
@@ -69,59 +83,63 @@ def _hash(*parts: object) -> str:
     return h.hexdigest()[:16]
 
 
+def _last_line(text: str) -> str:
+    return next((line for line in reversed(text.splitlines()) if line.strip()), "no message")
+
+
 def _first_line(text: str) -> str:
     lines = [line for line in text.splitlines() if line.strip()]
     return next((line for line in lines if "error" in line), lines[0] if lines else "no message")
 
 
-def _build_core(csrc: Path, skipped: list[str]) -> Path:
-    """An archive of the core's objects, of those rooms that compile; the linker takes what it needs.
+def _build_core(programs: Programs) -> Path:
+    """An archive of the core's objects, made by setup.py itself: the same flags as when installed.
 
-    A room in the making is left out with a line that says so; if it is needed, linking fails.
+    Beside it is the package with its extensions, for the rows about Python.
     """
-    sources = [s for room in ROOMS for s in sorted((csrc / room).glob("*.c"))]
-    everything = [*sorted(csrc.rglob("*.h")), *sources]
-    folder = BUILD / f"core-{_hash(CC, CORE_FLAGS, csrc, *everything)}"
+    headers = sorted((ROOT / "csrc").rglob("*.h"))
+    sources = sorted((ROOT / "csrc").rglob("*.c"))
+    python = sorted((ROOT / "gomem").rglob("*.py"))
+    folder = BUILD / f"core-{_hash(CC, ROOT / 'setup.py', *headers, *sources, *python)}"
     archive = folder / "libgomem.a"
-    if archive.exists() and not (folder / "left_out").exists():
+    programs.package = folder / "lib"
+    if archive.exists():
         return archive
-    folder.mkdir(parents=True, exist_ok=True)
-
-    def compile_one(source: Path) -> tuple[Path, str]:
-        obj = folder / f"{source.parent.name}_{source.stem}.o"
-        done = _run([*CC, *CORE_FLAGS, "-I", str(csrc), "-c", str(source), "-o", str(obj)])
-        return obj, "" if done.returncode == 0 else _first_line(done.stderr)
-
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        results = list(pool.map(compile_one, sources))
-    failed = {s.parent.name: message for s, (_, message) in zip(sources, results) if message}
-    for room, message in failed.items():
-        skipped.append(f"csrc/{room} is left out, it does not compile: {message}")
-    objects = [str(o) for s, (o, _) in zip(sources, results) if s.parent.name not in failed]
-    archive.unlink(missing_ok=True)
+    # What the caller adds to the flags, LTO for instance, would not be what is installed.
+    env = {k: v for k, v in os.environ.items() if k not in ("CFLAGS", "LDFLAGS")}
+    command = [sys.executable, "setup.py", "-q", "build", "--build-base", str(folder / "base"),
+               "--build-lib", str(folder / "lib")]  # fmt: skip
+    done = _run(command, env={**env, "GOMEM_BUILD": "release"}, cwd=ROOT)
+    if done.returncode != 0:
+        raise OSError(f"setup.py cannot build gomem: {_last_line(done.stderr)}")
+    objects_root = ROOT / "build" / f"release-{sysconfig.get_config_var('SOABI')}" / "csrc"
+    objects = [str(objects_root / room / f"{source.stem}.o")
+               for room in ROOMS for source in sorted((ROOT / "csrc" / room).glob("*.c"))]  # fmt: skip
     subprocess.run(["ar", "rcs", str(archive), *objects], check=True)
-    if failed:
-        (folder / "left_out").touch()
     return archive
 
 
-def _build_gomem(csrc: Path, programs: Programs) -> None:
-    archive = _build_core(csrc, programs.skipped)
-    sources = [HERE / "peers" / name for name in PROGRAM_SOURCES]
-    headers = [HERE / "peers" / "alloc_api.h", HERE / "peers" / "harness.h"]
+def _build_gomem(programs: Programs) -> None:
+    archive = _build_core(programs)
+    sources, headers = _program_files()
     program = BUILD / f"gomem-{_hash(CC, PROGRAM_FLAGS, archive, *sources, *headers)}"
     if not program.exists():
-        done = _run([*CC, *PROGRAM_FLAGS, "-DPEER_GOMEM", "-I", str(csrc), *map(str, sources),
-                     str(archive), "-lm", "-o", str(program)])  # fmt: skip
+        done = _run([*CC, *PROGRAM_FLAGS, "-DPEER_GOMEM", "-I", str(ROOT / "csrc"),
+                     *map(str, sources), str(archive), "-lm", "-o", str(program)])  # fmt: skip
         if done.returncode != 0:
             raise OSError(f"gomem's own program cannot be built: {_first_line(done.stderr)}")
     programs.paths["gomem"] = program
     programs.versions["gomem"] = _run([str(program), "who"]).stdout.split()[-1]
 
 
+def _program_files() -> tuple[list[Path], list[Path]]:
+    folder = HERE / "peers"
+    return [folder / name for name in PROGRAM_SOURCES], sorted(folder.glob("*.h"))
+
+
 def _link_library(library: Library, argument: str, program: Path) -> str:
     """Links with one candidate; what went wrong, or nothing."""
-    sources = [str(HERE / "peers" / name) for name in PROGRAM_SOURCES]
+    sources = list(map(str, _program_files()[0]))
     link = ["-Wl,--no-as-needed", argument] if argument else []
     done = _run([*CC, *PROGRAM_FLAGS, *sources, "-o", str(program), *link, "-ldl"])
     if done.returncode != 0:
@@ -134,8 +152,7 @@ def _link_library(library: Library, argument: str, program: Path) -> str:
 
 
 def _build_library(library: Library, programs: Programs) -> None:
-    sources = [HERE / "peers" / name for name in PROGRAM_SOURCES]
-    headers = [HERE / "peers" / "alloc_api.h", HERE / "peers" / "harness.h"]
+    sources, headers = _program_files()
     program = BUILD / f"{library.name}-{_hash(CC, PROGRAM_FLAGS, library, *sources, *headers)}"
     reason = ""
     if not program.exists():
@@ -144,7 +161,7 @@ def _build_library(library: Library, programs: Programs) -> None:
             if not reason:
                 break
     if reason:
-        programs.skipped.append(f"{library.name} is skipped: {reason}")
+        programs.skipped.append(f"{library.name} is skipped: {reason} ({library.package})")
         return
     programs.paths[library.name] = program
     file = Path(_run([str(program), "who"]).stdout.strip())
@@ -182,11 +199,11 @@ def _build_go(programs: Programs) -> None:
     programs.versions["go"] = version.removeprefix("go")
 
 
-def build(csrc: Path = ROOT / "csrc") -> Programs:
+def build() -> Programs:
     """Builds all that can be built. Raises OSError if gomem's own program cannot."""
     BUILD.mkdir(parents=True, exist_ok=True)
     programs = Programs()
-    _build_gomem(csrc.resolve(), programs)
+    _build_gomem(programs)
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         list(pool.map(lambda library: _build_library(library, programs), LIBRARIES))
     programs.paths = {

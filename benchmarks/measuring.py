@@ -79,19 +79,24 @@ def quartiles(values: Sequence[float]) -> tuple[float, float]:
     return low, high
 
 
-def program_measure(command: Sequence[str | Path], *, one_cpu: bool = False) -> Measure:
+def program_measure(
+    command: Sequence[str | Path], *, environment: dict[str, str] | None = None
+) -> Measure:
     """Runs a program that prints a value a line: the median of them.
 
-    one_cpu: with GOMAXPROCS=1. Raises OSError with the program's message if it fails.
+    Raises OSError with the program's message if it fails.
     """
-    env = {**os.environ, "GOMAXPROCS": "1"} if one_cpu else None
+    env = {**os.environ, **(environment or {})}
 
     def measure() -> float:
-        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=env)
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=env,
+                              check=False)  # fmt: skip
         if done.returncode != 0:
             what = " ".join(map(str, command[1:]))
-            raise OSError(f"{Path(command[0]).name} {what}: {done.stderr.strip() or 'it crashed'}")
-        return statistics.median(map(float, done.stdout.split()))
+            message = done.stderr.strip() or f"it ended with status {done.returncode}"
+            raise OSError(f"{Path(command[0]).name} {what}: {message}")
+        values = list(map(float, done.stdout.split()))
+        return statistics.median(values) if values else 0.0
 
     return measure
 
@@ -107,8 +112,10 @@ class Case:
     unit: str = "ns"
     targets: dict[str | None, Target] | None = None
     """By peer; None: for gomem's value."""
+    heavy: bool = False
+    """Takes long: measured in fewer rounds."""
 
-    def run(self, rounds: int) -> list[Row]:
+    def run(self, rounds: int, progress: Callable[[], object] = lambda: None) -> list[Row]:
         """Measures and makes a row for each peer, or one row if there are none.
 
         Every round starts with another allocator, so that none always follows the same one.
@@ -120,6 +127,7 @@ class Case:
             first = i % len(names)
             for name in names[first:] + names[:first]:
                 values[name].append(measures[name]())
+                progress()
         return self._rows(values, rounds)
 
     def _rows(self, values: dict[str, list[float]], rounds: int) -> list[Row]:

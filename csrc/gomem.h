@@ -301,6 +301,10 @@ GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_read_memstats(struct gomem_runt
                                                                struct gomem_memstats *out);
 /* How many there are; fills at most `capacity`. */
 GOMEM_API size_t gomem_spans(struct gomem_runtime *rt, struct gomem_span *out, size_t capacity);
+/* What the slots of the span at this base hold: 0 nothing, 1 an object, 2 nothing, and the span's P will
+ * give them out next. How many there are; fills at most `capacity`. */
+GOMEM_API size_t gomem_span_slots(struct gomem_runtime *rt, uint64_t base, uint8_t *out,
+                                  size_t capacity);
 GOMEM_API size_t gomem_arenas(struct gomem_runtime *rt, struct gomem_arena *out, size_t capacity);
 GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_free_runs(struct gomem_runtime *rt,
                                                            struct gomem_free_runs *out);
@@ -432,9 +436,9 @@ struct gomem_trace_facts {
     uint64_t final_heap_alloc, final_heap_goal;
 
     uint64_t counts[GOMEM_TRACE_KINDS]; /* events by kind */
-    /* Clocks of two threads can be a little apart, so that an event seems to come before its cause.
-     * These should be 0 or close: objects in no known span, frees of nothing, allocations where
-     * something lives still (its free is matched when it comes). */
+    /* Clocks of two threads can be apart by up to 100 us, so that an event seems to come before its
+     * cause. Overlaps are allocations where something lives still, whose free is matched when it comes.
+     * The others should be 0 or close: objects in no known span, frees of nothing. */
     uint64_t orphans, unmatched_frees, overlaps;
 };
 
@@ -454,16 +458,52 @@ GOMEM_API const struct gomem_trace_type *gomem_trace_types(const struct gomem_tr
 GOMEM_API const char *const *gomem_trace_labels(const struct gomem_trace *t, size_t *n);
 GOMEM_API const struct gomem_trace_facts *gomem_trace_facts(const struct gomem_trace *t);
 
-/* A replayed heap at some moment of the trace, beside Go's own. */
+/* --- Replaying a trace --- */
+
+/* A replayed heap at some moment of the trace, beside Go's own; bytes unless said otherwise. */
 struct gomem_replay_sample {
-    int64_t time;                      /* ns, as in events */
-    uint64_t objects, live_bytes;      /* of the replay, by slots; tiny objects one by one */
-    uint64_t heap_inuse, stacks_inuse; /* bytes of spans */
-    uint64_t mapped_ready;             /* all memory, as the OS is told */
-    uint64_t go_objects, go_live_bytes;      /* by slots; tiny objects by blocks */
-    uint64_t go_heap_inuse, go_other_inuse;  /* bytes of spans: of objects, of all else */
-    uint64_t go_heap_alloc, go_heap_goal;    /* the last such events */
+    int64_t time;                      /* ns, of the last event replayed */
+    uint64_t position;                 /* events replayed */
+    uint64_t allocs, frees;            /* objects, ever */
+    uint64_t alloc_bytes;              /* asked for, ever */
+    uint64_t objects, live_bytes;      /* alive; as asked for; tiny objects one by one */
+    uint64_t stacks, stack_bytes;      /* alive */
+    uint64_t heap_inuse, stacks_inuse; /* of spans */
+    uint64_t heap_free;                /* of pages in no span and not given back */
+    uint64_t mapped_ready;             /* all memory, the heap's own structures included */
+    uint64_t go_objects, go_live_bytes;     /* by slots; tiny objects by blocks */
+    uint64_t go_heap_inuse, go_other_inuse; /* of spans: of objects, of all else */
+    uint64_t go_heap_alloc, go_heap_goal;   /* the last such events */
 };
+
+struct gomem_replay;
+
+/* A replay of n events on a runtime. Objects are allocated and freed as the events say, by the P of the
+ * same number (modulo the runtime's), with the sizes and kinds they had, and as zeroed memory that
+ * nobody writes to; so are stacks. When a cycle of Go's collector ends, all caches are emptied, as they
+ * are there. What the events say of spans is only counted.
+ * The events stay the caller's, and must stay as they are while the replay exists. NULL: out of memory. */
+GOMEM_API struct gomem_replay *gomem_replay_new(struct gomem_runtime *rt,
+                                                const struct gomem_trace_event *events, size_t n,
+                                                struct gomem_error *err);
+/* Goes on until that many events were replayed. If an event is not as it must be (GOMEM_INVALID_VALUE),
+ * memory is out, or the runtime closed, it stands before the event that failed. By one thread at a time,
+ * which has no P. */
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_replay_run(struct gomem_replay *r, size_t until,
+                                                            struct gomem_error *err);
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_replay_sample(const struct gomem_replay *r,
+                                                               struct gomem_replay_sample *out);
+/* The replay no longer owns the n objects at these addresses, if it did; sorts them. */
+GOMEM_API void gomem_replay_forget(struct gomem_replay *r, uint64_t *addresses, size_t n);
+/* Objects that are alive: how many; fills at most `capacity` of addresses and the indices of the
+ * events that announced them. */
+GOMEM_API size_t gomem_replay_objects(const struct gomem_replay *r, uint64_t *addresses,
+                                      uint32_t *events, size_t capacity);
+/* Frees all objects and stacks that are alive. */
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_replay_free(struct gomem_replay *r,
+                                                             struct gomem_error *err);
+/* What is alive stays. */
+GOMEM_API void gomem_replay_delete(struct gomem_replay *r);
 
 /* --- About the library --- */
 

@@ -38,6 +38,7 @@ from gomem._core import (
 )
 from gomem.heap import Arena, Fragmentation, Heap, Lookup
 from gomem.sizeclasses import SizeClasses, SizeClassRules
+from gomem.span import Span
 from gomem.stats import MemStats
 from gomem.types import array, pointer, struct, type_of
 
@@ -57,6 +58,7 @@ __all__ = [
     "Roots",
     "SizeClassRules",
     "SizeClasses",
+    "Span",
     "TraceError",
     "Type",
     "array",

@@ -32,17 +32,22 @@ def records(raw: bytes, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
 
 def table(rows: list[dict[str, Any]]) -> Any:
     """Rows as a pandas DataFrame, or as a NumPy structured array where there is no pandas."""
+    if not rows:
+        return np.zeros(0)
+    return columns({name: np.array([row[name] for row in rows]) for name in rows[0]})
+
+
+def columns(data: dict[str, np.ndarray[Any, Any]]) -> Any:
+    """Columns as a pandas DataFrame, or as a NumPy structured array where there is no pandas."""
     try:
         import pandas
     except ImportError:
-        if not rows:
-            return np.zeros(0)
-        columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-        out = np.zeros(len(rows), dtype=[(name, c.dtype) for name, c in columns.items()])
-        for name, column in columns.items():
+        n = len(next(iter(data.values())))
+        out = np.zeros(n, dtype=[(name, column.dtype) for name, column in data.items()])
+        for name, column in data.items():
             out[name] = column
         return out
-    return pandas.DataFrame(rows)
+    return pandas.DataFrame(data)
 
 
 def roots_addresses(roots: Roots) -> np.ndarray[Any, Any]:

@@ -1,9 +1,95 @@
-"""``python -m gomem replay``."""
+"""``python -m gomem replay``: a Go program's recorded allocations on gomem's heap."""
 
 from __future__ import annotations
 
+import argparse
+import json
+import sys
+from pathlib import Path
 from typing import Any
+
+import gomem
+from gomem import gotrace
+
+
+def _write_json(path: str, comparison: Any) -> None:
+    rows = [
+        {"name": name, "go": go, "gomem": ours, "bytes": is_bytes}
+        for name, go, ours, is_bytes in comparison.rows()
+    ]
+    data = {
+        "trace": comparison.trace.path,
+        "go_version": comparison.trace.go_version,
+        "events": len(comparison.trace.events),
+        "seconds": comparison.seconds,
+        "peak_ratio": comparison.peak_ratio,
+        "rows": rows,
+        "classes": [vars(row) for row in comparison.classes],
+    }
+    Path(path).write_text(json.dumps(data, indent=1) + "\n")
+
+
+def _run(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from gomem import report
+
+    trace = gotrace.read(args.trace)
+    if trace.truncated:
+        offset = trace.facts["truncated_at"]
+        print(f"gomem: {trace.path} ends too early, at byte {offset:,}", file=sys.stderr)
+    heap = gomem.Heap(
+        procs=args.procs or trace.procs,
+        memory_limit=args.memory_limit,
+        max_memory=args.max_memory,
+    )
+    with (
+        heap,
+        tqdm(total=len(trace.events), unit=" events", unit_scale=True, leave=False) as bar,
+    ):
+        comparison = report.compare(
+            trace, heap, samples=args.samples, progress=lambda done, _: bar.update(done - bar.n)
+        )
+        if args.verify:
+            heap.verify()
+    print(report.text(comparison))
+    if args.html:
+        Path(args.html).write_text(report.html(comparison))
+        print(f"Wrote {args.html}")
+    if args.json:
+        _write_json(args.json, comparison)
+        print(f"Wrote {args.json}")
+    return 0
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
+    return value
 
 
 def add_parser(commands: Any) -> None:
-    pass
+    p = commands.add_parser(
+        "replay",
+        help="replay a Go execution trace on gomem's heap",
+        description="Replays the allocations of a Go program, recorded in an execution trace, on "
+        "gomem's heap, and prints both side by side. Record one with GODEBUG=traceallocfree=1 go "
+        "test -run=NONE -bench=. -trace=my.trace, or trace.Start in a program (Go 1.23 or later).",
+    )
+    p.add_argument(
+        "trace",
+        nargs="?",
+        default=str(gotrace.EXAMPLE),
+        help="an execution trace, gzipped or not; by default one that comes with gomem",
+    )
+    p.add_argument("--html", metavar="PATH", help="also write one self-contained page")
+    p.add_argument("--json", metavar="PATH", help="also write the figures")
+    p.add_argument(
+        "--procs", type=_positive, help="number of Ps; by default as many as in the trace"
+    )
+    p.add_argument("--samples", type=_positive, default=1000, help="how often to look at the heap")
+    p.add_argument("--memory-limit", metavar="BYTES", help="soft limit, such as 64MiB (GOMEMLIMIT)")
+    p.add_argument("--max-memory", metavar="BYTES", help="hard limit on mapped memory")
+    p.add_argument("--verify", action="store_true", help="check all of the heap's structures after")
+    p.set_defaults(run=_run)

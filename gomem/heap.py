@@ -6,11 +6,13 @@ import os
 import re
 import threading
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gomem import _core
 from gomem.sizeclasses import SizeClasses, integer, shown
+from gomem.span import Span
 from gomem.stats import MemStats
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from gomem._core import Ref
+    from gomem.replay import Replay
 
 _HUGE_PAGES = {"default": 0, "always": 1, "never": 2}
 _PLACES = ("outside", "free page", "object", "free slot", "span tail", "stack", "zero")
@@ -202,6 +205,38 @@ class Heap(_core.Heap):
     ) -> None:
         self.close()
 
+    # --- Replaying ---
+
+    def replay(
+        self,
+        events: Any,
+        *,
+        until: int | None = None,
+        samples: int = 1000,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> Replay:
+        """Does what a Go program did: replays the events of a trace on this heap's Ps.
+
+        events: a :class:`gomem.gotrace.Trace`, or an array of its event records.
+        until: stop after that many events; the result's ``run()`` goes on.
+        samples: how many samples of the heap to take on the way.
+        progress: called with (events done, all events) after each sample.
+
+        Returns the :class:`gomem.replay.Replay`: its ``samples`` are the heap over time beside Go's
+        own, and what is alive at the end is in the heap, to look at. Raises TypeError for what is no
+        trace, ValueError for an event that makes no sense, MemoryError and HeapClosedError; what was
+        replayed so far is then freed.
+        """
+        from gomem.replay import Replay
+
+        replay = Replay(self, events)
+        try:
+            return replay.run(until, samples=samples, progress=progress)
+        except BaseException:
+            if not self.closed:
+                replay.free()
+            raise
+
     # --- Looking ---
 
     def lookup(self, address: int) -> Lookup:
@@ -239,7 +274,7 @@ class Heap(_core.Heap):
         """Statistics, exact at one moment: the world is stopped for it (Go: ReadMemStats)."""
         limit = self._memory_limit
         extra = {
-            "gogc": self._gogc,
+            "gogc": self._gogc % 2**64,  # off is all ones, as in Go
             "gomemlimit": 2**63 - 1 if limit is None else limit,
             "gomaxprocs": self.procs,
         }
@@ -345,14 +380,20 @@ class Heap(_core.Heap):
 
         return viz.heap_html(self)
 
-    def _span_of(self, address: int) -> Any:
-        """The record of the span that covers an address; None if there is none."""
+    def span(self, address: int) -> Span:
+        """The span that covers an address, as it is now.
+
+        Raises InvalidPointerError if no span does, TypeError for what is no integer.
+        """
+        found = self.lookup(address)
+        if found.span is None:
+            raise _core.InvalidPointerError(f"no span covers {address:#x}: {found.kind}")
+        slots = self._span_slots(found.span)
         spans = self.spans()
-        i = int(spans["base"].searchsorted(address, side="right")) - 1
-        if i < 0:
-            return None
-        size = int(spans["npages"][i]) * self.size_class_table.page_size
-        return spans[i] if address - int(spans["base"][i]) < size else None
+        at = int(spans["base"].searchsorted(found.span))
+        if at == len(spans) or spans["base"][at] != found.span:
+            raise _core.InvalidPointerError(f"the span at {found.span:#x} is gone")
+        return Span._from_record(spans[at], slots, self.size_class_table.page_size)
 
 
 # --- Fork: the child gets heaps that work, with no lock held by a thread that is not there. ---

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -55,7 +55,7 @@ class SizeClassRules:
 class SizeClass(NamedTuple):
     """One row of the table, as the comment in Go's ``sizeclasses.go`` shows it."""
 
-    index: int
+    index: int  # type: ignore[assignment]
     size: int
     """Bytes of an object."""
     span_bytes: int
@@ -111,6 +111,9 @@ class SizeClasses(_core.SizeClasses):
         """Row of a class; class 0 stands for large objects and is all zeros."""
         index = range(len(self))[index]
         return SizeClass(index, *self._row(index))
+
+    def __iter__(self) -> Iterator[SizeClass]:
+        return (self[i] for i in range(len(self)))
 
     def class_of(self, size: int, *, noscan: bool = True) -> int:
         """The class of a request of ``size`` bytes; 0: large."""

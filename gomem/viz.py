@@ -15,8 +15,10 @@ import numpy as np
 
 if TYPE_CHECKING:
     from gomem._core import Ref, Roots
+    from gomem.gotrace import Trace
     from gomem.heap import Fragmentation, Heap
     from gomem.sizeclasses import SizeClasses
+    from gomem.span import Span
     from gomem.stats import MemStats
 
 CELL = 7  # pixels of a page in the map, gap included
@@ -143,10 +145,9 @@ class HeapMap:
 
     def _legend(self, y: int) -> str:
         classes = range(1, self.nclasses, max(1, self.nclasses // 12))
-        items = [(class_colour(c, self.nclasses, 0.8), "") for c in classes]
-        x, out = 0, ['<text x="0" y="%d" class="l">class 1</text>' % (y + 26)]
-        x = 52
-        for colour, _ in items:
+        x, out = 52, [f'<text x="0" y="{y + 26}" class="l">class 1</text>']
+        for c in classes:
+            colour = class_colour(c, self.nclasses, 0.8)
             out.append(f'<rect x="{x}" y="{y + 17}" width="10" height="10" fill="{colour}"/>')
             x += 12
         out.append(f'<text x="{x + 2}" y="{y + 26}" class="l">{self.nclasses - 1}</text>')
@@ -172,6 +173,48 @@ class HeapMap:
         return f"<gomem heap map of {pages} pages>"
 
 
+# --- A span ---
+
+
+def span_svg(span: Span) -> str:
+    """Its slots as cells: full ones hold an object, outlined ones are in their P's window."""
+    columns = 64
+    colour = class_colour(max(1, span.size_class), 68, 0.75)
+    out = []
+    for i, slot in enumerate(span.slots):
+        x, y = i % columns * (CELL + 3), i // columns * (CELL + 3)
+        style = (
+            f'fill="{FREE}"',
+            f'fill="{colour}"',
+            f'fill="#fff" stroke="{colour}"',
+        )[slot]
+        out.append(f'<rect x="{x + 0.5}" y="{y + 0.5}" width="{CELL}" height="{CELL}" {style}/>')
+    width, height = columns * (CELL + 3), -(-len(span.slots) // columns) * (CELL + 3) + 1
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+        f'viewBox="0 0 {width} {height}" role="img" aria-label="slots of a span">{"".join(out)}</svg>'
+    )
+
+
+def span_html(span: Span) -> str:
+    if span.kind == "stacks":
+        what = "goroutine stacks"
+    elif span.large:
+        what = "a large object"
+    else:
+        pointers = "without pointers" if span.noscan else "with pointers"
+        what = f"class {span.size_class}, objects of {span.elem_size} bytes {pointers}"
+    owner = "no P" if span.proc is None else f"P {span.proc}"
+    rows = [
+        ("base", hex(span.base)),
+        ("pages", f"{span.npages} ({human(span.size)})"),
+        ("live", f"{span.live} of {span.nelems}"),
+        ("owner", owner),
+    ]
+    picture = span_svg(span) if span.slots and not span.large else ""
+    return f"<b>span</b>: {escape(what)}" + table_html(("", ""), rows) + picture
+
+
 # --- Things that show themselves ---
 
 
@@ -187,11 +230,8 @@ def heap_html(heap: Heap) -> str:
         ("free, given back", "", human(s.heap_released)),
         ("structures", "", human(s.sys - s.heap_sys - s.stack_sys)),
     ]
-    return (
-        f"<b>gomem.Heap</b>, {heap.procs} Ps"
-        + table_html(("", "number", "bytes"), rows)
-        + heap.map().svg
-    )
+    svg: str = heap.map().svg
+    return f"<b>gomem.Heap</b>, {heap.procs} Ps" + table_html(("", "number", "bytes"), rows) + svg
 
 
 def memstats_html(stats: MemStats) -> str:
@@ -226,13 +266,20 @@ def fragmentation_html(f: Fragmentation) -> str:
     return table_html(("fragmentation", "bytes", ""), rows)
 
 
+def trace_html(trace: Trace) -> str:
+    from gomem.gotrace import KINDS
+
+    rows = [(kind, trace.count(kind)) for kind in KINDS if trace.count(kind)]
+    return escape(repr(trace)) + table_html(("events", ""), rows)
+
+
 def ref_html(ref: Ref) -> str:
     if ref.freed:
         return escape(repr(ref))
     rows: list[tuple[object, ...]] = [
         ("address", hex(ref.address)),
         ("size", f"{ref.size} bytes in a slot of {ref.slot_size}"),
-        ("size class", "large" if ref.size_class == 0 else ref.size_class),
+        ("size class", "large" if ref.size_class == 0 else str(ref.size_class)),
     ]
     if ref.type is not None and ref.type.kind == "struct":
         rows += [(f".{name}", _short(ref[name])) for name in ref.type.fields]

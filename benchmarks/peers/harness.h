@@ -1,7 +1,7 @@
 /* What the workloads share: how one is described, memory that is not the allocator's, time, random
  * numbers, and the distribution of sizes.
  *
- * Called by one_thread.c, objects.c and threads.c; run by main.c.
+ * Called by one_thread.c, objects.c, threads.c and replay.c; run by main.c.
  *
  * Concurrency: a struct run is its thread's; a struct workload is const.
  */
@@ -39,6 +39,9 @@ extern const struct workload object_workloads[];
 /* Runs a workload of many threads for the given time; false if there is none of the name. Results
  * are handed to report: nanoseconds an operation, or, for "scale-...", the speed-up. */
 bool run_threads(const char *name, size_t size, unsigned threads, double seconds);
+
+/* Runs a workload on files (replay.c), which end with NULL; false if there is none of the name. */
+bool run_recorded(const char *name, char **files, double seconds);
 
 /* One repetition's result. */
 void report(double value);

@@ -1,10 +1,10 @@
 /* Runs one workload on one allocator and prints what each repetition took.
  *
- *   program NAME SIZE THREADS MILLISECONDS
+ *   program NAME SIZE THREADS MILLISECONDS [FILE [FILE]]
  *   program who
  *
  * A line a repetition: nanoseconds an operation (one allocation and one free), or the speed-up for
- * workloads called "scale-...". The first repetitions, which find out how many operations fill a
+ * workloads called "scale-..."; replay.c says what else. The first repetitions, which find out how many operations fill a
  * quarter of a millisecond, are not printed. Called by benchmarks/measuring.py.
  *
  * Concurrency: workloads of threads start their own (threads.c); all else is one thread.
@@ -157,8 +157,8 @@ int main(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], "who") == 0)
         return who();
-    if (argc != 5)
-        die("usage: program NAME SIZE THREADS MILLISECONDS");
+    if (argc < 5)
+        die("usage: program NAME SIZE THREADS MILLISECONDS [FILE [FILE]]");
     size_t size = strtoull(argv[2], NULL, 10);
     unsigned threads = (unsigned)strtoul(argv[3], NULL, 10);
     double seconds = 1e-3 * strtod(argv[4], NULL);
@@ -168,7 +168,8 @@ int main(int argc, char **argv)
     const struct workload *w = find(argv[1]);
     if (w != NULL)
         run_one_thread(w, size, seconds);
-    else if (!run_threads(argv[1], size, threads, seconds))
+    else if (!run_recorded(argv[1], argv + 5, seconds) &&
+             !run_threads(argv[1], size, threads, seconds))
         die("no such workload");
     for (size_t i = 0; i < nreports; i++)
         printf("%.4g\n", reports[i]);

@@ -61,7 +61,7 @@ static size_t run_typed_pair(struct run *r)
     for (unsigned i = 0; i < BATCH; i++) {
         void *object = gomem_alloc_typed(r->h, r->type, r->size);
         touch(object);
-        api_free(r->h, object);
+        drop(r->h, object);
     }
     return BATCH;
 }
@@ -73,7 +73,7 @@ static size_t run_typed_fifo(struct run *r)
         touch(r->objects[i]);
     }
     for (unsigned i = 0; i < BATCH; i++)
-        api_free(r->h, r->objects[i]);
+        drop(r->h, r->objects[i]);
     return BATCH;
 }
 

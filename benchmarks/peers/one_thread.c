@@ -3,8 +3,10 @@
  *   pair          one object, freed at once
  *   fifo, lifo    1000 objects of one size, freed in the order of allocation, or in the reverse
  *   fifo100k ...  the same with 100,000 objects
+ *   alloc-only    as fifo, without the time of the frees
  *   churn         10,000 live objects of mixed sizes, one after the other replaced at random
- *   churn-large   1000 live objects, one in 20 of them from 32 KiB to 1 MiB; -zeroed: as calloc
+ *   churn-large   1000 live objects, one in 20 of them from 32 KiB to 1 MiB
+ *   ...-zeroed    the same with calloc
  *   live          1000 objects of mixed sizes, FIFO, beside SIZE MiB of others that live
  *   live-holes    the same, after one in 8 of those others, here and there, was freed
  *
@@ -34,7 +36,7 @@ static size_t run_pair(struct run *r)
     for (unsigned i = 0; i < BATCH; i++) {
         void *object = api_alloc(r->h, size);
         touch(object);
-        api_free(r->h, object);
+        drop(r->h, object);
     }
     return BATCH;
 }
@@ -53,7 +55,7 @@ static inline size_t fifo(struct run *r, size_t n)
 {
     alloc_n(r, n);
     for (size_t i = 0; i < n; i++)
-        api_free(r->h, r->objects[i]);
+        drop(r->h, r->objects[i]);
     return n;
 }
 
@@ -61,13 +63,23 @@ static inline size_t lifo(struct run *r, size_t n)
 {
     alloc_n(r, n);
     for (size_t i = n; i-- > 0;)
-        api_free(r->h, r->objects[i]);
+        drop(r->h, r->objects[i]);
     return n;
 }
 
 static size_t run_fifo(struct run *r)
 {
     return fifo(r, BATCH);
+}
+
+static size_t run_alloc_only(struct run *r)
+{
+    double start = now();
+    alloc_n(r, BATCH);
+    r->seconds += now() - start;
+    for (size_t i = 0; i < BATCH; i++)
+        drop(r->h, r->objects[i]);
+    return BATCH;
 }
 
 static size_t run_lifo(struct run *r)
@@ -113,7 +125,7 @@ static inline size_t churn(struct run *r, uint32_t live, bool zeroed)
         uint64_t random = random_next(&r->rng);
         void **object = &r->objects[(random >> 32) * live >> 32];
         size_t size = r->sizes[random % SIZE_TABLE];
-        api_free(r->h, *object);
+        drop(r->h, *object);
         *object = zeroed ? api_alloc_zeroed(r->h, size) : api_alloc(r->h, size);
         touch(*object);
     }
@@ -123,6 +135,11 @@ static inline size_t churn(struct run *r, uint32_t live, bool zeroed)
 static size_t run_churn(struct run *r)
 {
     return churn(r, CHURN_LIVE, false);
+}
+
+static size_t run_churn_zeroed(struct run *r)
+{
+    return churn(r, CHURN_LIVE, true);
 }
 
 static size_t run_churn_large(struct run *r)
@@ -152,7 +169,7 @@ static void fill_live(struct run *r, bool holes)
         recent[i % HOLE_EVERY] = object;
         done += size;
         if (holes && i % HOLE_EVERY == HOLE_EVERY - 1)
-            api_free(r->h, recent[random_next(&r->rng) % HOLE_EVERY]);
+            drop(r->h, recent[random_next(&r->rng) % HOLE_EVERY]);
     }
 }
 
@@ -173,7 +190,7 @@ static size_t run_mixed(struct run *r)
         touch(r->objects[i]);
     }
     for (size_t i = 0; i < BATCH; i++)
-        api_free(r->h, r->objects[i]);
+        drop(r->h, r->objects[i]);
     return BATCH;
 }
 
@@ -183,7 +200,9 @@ const struct workload one_thread_workloads[] = {
     {"lifo", prepare_table, run_lifo},
     {"fifo100k", prepare_table, run_fifo_long},
     {"lifo100k", prepare_table, run_lifo_long},
+    {"alloc-only", prepare_table, run_alloc_only},
     {"churn", prepare_churn, run_churn},
+    {"churn-zeroed", prepare_churn, run_churn_zeroed},
     {"churn-large", prepare_churn_large, run_churn_large},
     {"churn-large-zeroed", prepare_churn_large, run_churn_large_zeroed},
     {"live", prepare_live, run_mixed},

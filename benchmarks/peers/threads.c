@@ -115,7 +115,7 @@ static size_t run_fifo(struct member *m)
         touch(r->objects[i]);
     }
     for (unsigned i = 0; i < BATCH; i++)
-        api_free(r->h, r->objects[i]);
+        drop(r->h, r->objects[i]);
     return BATCH;
 }
 
@@ -138,7 +138,7 @@ static void prepare_churn(struct member *m)
 /* Frees an object and puts a new one in its place. */
 static inline void replace(struct run *r, void **object, size_t size)
 {
-    api_free(r->h, *object);
+    drop(r->h, *object);
     *object = api_alloc(r->h, size);
     touch(*object);
 }
@@ -211,7 +211,7 @@ static void consume(struct run *r, struct queue *q)
         wait_a_little(&spins);
     void **batch = q->objects[tail % QUEUE_BATCHES];
     for (unsigned i = 0; i < QUEUE_OBJECTS; i++)
-        api_free(r->h, batch[i]);
+        drop(r->h, batch[i]);
     atomic_store_explicit(&q->tail, tail + 1, memory_order_release);
 }
 

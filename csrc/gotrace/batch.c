@@ -42,10 +42,11 @@ static enum gomem_status check_header(struct batch_list *list, struct gomem_erro
         return error_set(err, GOMEM_BAD_FORMAT,
                          "not a Go execution trace: it does not begin with \"go 1.NN trace\"");
     if (minor < 23)
-        return error_set(err, GOMEM_BAD_FORMAT,
-                         "trace format of Go 1.%u is too old: allocation events exist since Go 1.23; "
-                         "record the trace with Go 1.23 to 1.26",
-                         minor);
+        return error_set(
+            err, GOMEM_BAD_FORMAT,
+            "trace format of Go 1.%u is too old: allocation events exist since Go 1.23; "
+            "record the trace with Go 1.23 to 1.26",
+            minor);
     if (minor != 23 && minor != 25 && minor != 26)
         return error_set(err, GOMEM_BAD_FORMAT,
                          "unknown trace format of Go 1.%u: known are those of Go 1.23 (which 1.24 "
@@ -101,8 +102,8 @@ struct scan {
     uint64_t number;
 };
 
-/* Starts another generation if the batch's number says so. Since Go 1.26 generations end with a mark,
- * before with the first batch of the next one. */
+/* Starts another generation if the batch's number says so. Since Go 1.26 generations end with a
+ * mark, before with the first batch of the next one. */
 static enum gomem_status enter_generation(struct batch_list *list, struct scan *scan,
                                           const uint8_t *at, uint64_t number,
                                           struct gomem_error *err)
@@ -184,6 +185,33 @@ truncated:
     return GOMEM_OK;
 }
 
+/* The generation that is not ended has no events: a tracer that was stopped may leave its
+ * beginning. */
+static bool is_empty_generation(const struct batch_list *list, size_t *nbatches)
+{
+    uint32_t generation = list->generations - 1;
+    *nbatches = list->n;
+    while (*nbatches > 0 && list->batches[*nbatches - 1].generation == generation)
+        if (list->batches[--*nbatches].kind == BATCH_EVENTS)
+            return false;
+    return true;
+}
+
+/* The file ends between two batches: it is whole only where a generation ends. */
+static void end_file(struct batch_list *list, const struct scan *scan)
+{
+    size_t nbatches;
+    if (list->go_minor >= 26 && scan->number != 0 && list->generations > 1 &&
+        is_empty_generation(list, &nbatches)) {
+        list->n = nbatches;
+        list->generations--;
+    } else if (list->generations == 0 || (list->go_minor >= 26 && scan->number != 0)) {
+        truncate_at(list, scan->end);
+        return;
+    }
+    list->complete_generations = list->generations;
+}
+
 static enum gomem_status scan_all(struct batch_list *list, struct gomem_error *err)
 {
     struct scan scan = {
@@ -207,13 +235,8 @@ static enum gomem_status scan_all(struct batch_list *list, struct gomem_error *e
             return format_error(list, scan.p - 1, "a batch", err);
         }
     }
-    if (list->truncated)
-        return GOMEM_OK;
-    /* A file that ends between two batches is whole only where a generation does. */
-    if (list->generations == 0 || (list->go_minor >= 26 && scan.number != 0))
-        truncate_at(list, scan.end);
-    else
-        list->complete_generations = list->generations;
+    if (!list->truncated)
+        end_file(list, &scan);
     return GOMEM_OK;
 }
 

@@ -1,8 +1,8 @@
 /* The outer structure of a trace: a header, then batches, in generations.
  *
- * batches_scan finds where every batch is, without looking into it, in one pass; tables.c and events.c
- * do the looking. A file may end anywhere: what is whole counts, and of the last batch of events what
- * there is of it.
+ * batches_scan finds where every batch is, without looking into it, in one pass; tables.c and
+ * events.c do the looking. A file may end anywhere: what is whole counts, and of the last batch of
+ * events what there is of it.
  *
  * Concurrency: none; a struct batch_list belongs to the reader that fills it.
  * Go: internal/trace/batch.go and generation.go, readGeneration and readGenerationWithSpill.
@@ -32,7 +32,7 @@ enum trace_byte {
 
 enum {
     TRACE_HEADER_BYTES = 16,
-    MAX_BATCH_BYTES = 64 << 10,  /* of the format: larger ones are no batches */
+    MAX_BATCH_BYTES = 64 << 10, /* of the format: larger ones are no batches */
     MAX_STRING_BYTES = 1 << 10,
 };
 

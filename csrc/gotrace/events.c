@@ -15,7 +15,7 @@
 #include "platform/os_mem.h"
 
 enum {
-    EV_SPAN = 128, /* the first of nine events of the allocation experiment; in the order of kinds */
+    EV_SPAN = 128, /* the first of nine of the allocation experiment, in the order of kinds */
     EV_SPAN_ALLOC,
     EV_SPAN_FREE,
     EV_OBJECT,
@@ -32,6 +32,7 @@ enum {
 #define DEFAULT_FREQUENCY 15625000 /* units of 64 ns */
 #define MAX_SPAN_PAGES    ((uint64_t)1 << 35)
 
+/* clang-format off */
 /* How many numbers an event has, its time included; 0: it does not stand in batches of events. */
 static const uint8_t nnumbers[256] = {
     /* P and goroutines */
@@ -47,6 +48,7 @@ static const uint8_t nnumbers[256] = {
     [EV_OBJECT] = 3, [EV_OBJECT_ALLOC] = 3, [EV_OBJECT_FREE] = 2,
     [EV_STACK_EXISTS] = 3, [EV_STACK_ALLOC] = 3, [EV_STACK_FREE] = 2,
 };
+/* clang-format on */
 
 COLD bool event_fail_format(struct event_reader *r, const uint8_t *at, const char *expected)
 {
@@ -132,7 +134,7 @@ static bool reserve(struct event_reader *r)
 /* Reads the type and time of the event that begins at s->p; *more: it is whole so far. */
 static ALWAYS_INLINE bool peek(struct event_reader *r, struct stream *s, bool *more)
 {
-    const uint8_t *p = s->p;
+    const uint8_t *p = s->at = s->p;
     uint64_t delta;
     s->type = *p;
     if (LIKELY(p < r->fast_limit))
@@ -142,10 +144,10 @@ static ALWAYS_INLINE bool peek(struct event_reader *r, struct stream *s, bool *m
     if (UNLIKELY(p == NULL || p > s->end)) {
         *more = false;
         return s->batch->partial ||
-               event_fail_format(r, s->p + 1, "the time of an event within its batch");
+               event_fail_format(r, s->at, "an event with its time within its batch");
     }
     if (UNLIKELY(__builtin_add_overflow(s->batch_time, delta, &s->batch_time)))
-        return event_fail_format(r, s->p + 1, "a time of less than 2^64");
+        return event_fail_format(r, s->at, "an event with a time below 2^64");
     s->time = MAX(s->time, s->batch_time);
     s->p = p;
     *more = true;
@@ -224,7 +226,7 @@ static ALWAYS_INLINE bool set_now(struct event_reader *r, const struct stream *s
 {
     uint64_t units = s->time - r->first_time;
     if (UNLIKELY(units > r->max_time))
-        return event_fail_format(r, s->p, "a time within 2^62 ns of the first event's");
+        return event_fail_format(r, s->at, "an event within 2^62 ns of the first one");
     if (LIKELY(r->whole_ns_per_unit != 0)) /* 64, but on machines without a clock of ns */
         r->now = (int64_t)(units * r->whole_ns_per_unit);
     else
@@ -262,7 +264,7 @@ static NOINLINE bool span_or_stack(struct event_reader *r, struct stream *s, uns
     case EV_SPAN:
     case EV_SPAN_ALLOC:
         if (args[1] > MAX_SPAN_PAGES)
-            return event_fail_format(r, s->p, "a span of at most 2^48 bytes before");
+            return event_fail_format(r, s->at, "a span of at most 2^48 bytes");
         e->type = (uint32_t)MIN(args[2], UINT32_MAX);
         return track_span_new(&r->tracker, index, args[1]) || fail_memory(r);
     case EV_SPAN_FREE:
@@ -317,7 +319,7 @@ static NOINLINE bool read_args_slow(struct event_reader *r, struct stream *s, un
         const uint8_t *next = varint_read(s->p, s->end, &args[i]);
         if (next == NULL) {
             if (!s->batch->partial)
-                (void)event_fail_format(r, s->p, "an argument of an event within its batch");
+                (void)event_fail_format(r, s->at, "an event that ends within its batch");
             return false;
         }
         s->p = next;
@@ -325,8 +327,8 @@ static NOINLINE bool read_args_slow(struct event_reader *r, struct stream *s, un
     return true;
 }
 
-/* The arguments of an event, where a whole one may be read; NULL or a position behind the end of the
- * batch: look again. */
+/* The arguments of an event, where a whole one may be read; NULL or a position behind the end of
+ * the batch: look again. */
 static ALWAYS_INLINE const uint8_t *read_args(const uint8_t *p, unsigned type, unsigned n,
                                               uint64_t *args)
 {
@@ -347,7 +349,7 @@ static ALWAYS_INLINE bool step(struct event_reader *r, struct stream *s, bool *m
     uint64_t args[MAX_ARGS];
     unsigned type = s->type, n = nnumbers[type];
     if (UNLIKELY(n-- == 0))
-        return event_fail_format(r, s->p, "an event of a kind known in batches of events before");
+        return event_fail_format(r, s->at, "an event of a known kind");
     const uint8_t *p = LIKELY(s->p < r->fast_limit) ? read_args(s->p, type, n, args) : NULL;
     if (LIKELY(p != NULL && p <= s->end)) {
         s->p = p;

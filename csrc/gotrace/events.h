@@ -17,16 +17,17 @@
 struct stream {
     const struct batch **next, **last; /* its batches that are still to come */
     const struct batch *batch;         /* the one at hand */
-    const uint8_t *p, *end;            /* behind the type and time of the event that comes next */
+    const uint8_t *at;                 /* the event that comes next */
+    const uint8_t *p, *end;            /* behind its type and time; the end of the batch */
     uint64_t time;                     /* of that event, in clock units; never falls */
     uint64_t batch_time;               /* the clock as the batch tells it, may be behind */
     uint64_t m;
-    uint64_t goroutine;                /* that runs on it; 0: none or not known */
-    uint32_t order;                    /* streams with events of the same time: the lower goes first */
-    uint32_t worker, sweep;            /* index + 1 of the BEGIN of what goes on here */
+    uint64_t goroutine;     /* that runs on it; 0: none or not known */
+    uint32_t order;         /* streams with events of the same time: the lower goes first */
+    uint32_t worker, sweep; /* index + 1 of the BEGIN of what goes on here */
     int16_t proc;
-    uint8_t type;                      /* of the event that comes next */
-    bool in_syscall;                   /* since it had its P */
+    uint8_t type;    /* of the event that comes next */
+    bool in_syscall; /* since it had its P */
 };
 
 struct event_reader {
@@ -37,7 +38,7 @@ struct event_reader {
     struct gomem_trace_event *events;
     size_t nevents, capacity;
     size_t promised;           /* events the batches at hand may hold: there is room for them */
-    const uint8_t *fast_limit; /* up to here a whole event may be read without looking for the end */
+    const uint8_t *fast_limit; /* up to here an event may be read without looking for the end */
 
     const struct batch **batches; /* of events, by M and order in the file */
     struct stream *streams;
@@ -48,10 +49,10 @@ struct event_reader {
     uint64_t first_time;
     double ns_per_unit;
     uint64_t whole_ns_per_unit; /* the same if it is a whole number; else 0 */
-    uint64_t max_time; /* units after first_time that are less than 2^62 ns */
-    int64_t now;       /* ns */
-    uint32_t gc, stw;  /* index + 1 of the BEGIN of what goes on */
-    struct map assists; /* goroutine to index + 1 of its BEGIN */
+    uint64_t max_time;          /* units after first_time that are less than 2^62 ns */
+    int64_t now;                /* ns */
+    uint32_t gc, stw;           /* index + 1 of the BEGIN of what goes on */
+    struct map assists;         /* goroutine to index + 1 of its BEGIN */
 
     enum gomem_status status;
     struct gomem_error *err;
@@ -64,14 +65,14 @@ MUST_USE enum gomem_status events_read(struct event_reader *r, const struct batc
 /* Frees everything but the array of events. */
 void events_free(struct event_reader *r);
 
-/* events.c hands over all events that are not of the allocation experiment (schedule.c): their type,
- * and up to 4 arguments behind the time. false: r->status says why. */
+/* events.c hands over all events that are not of the allocation experiment (schedule.c): their
+ * type, and up to 4 arguments behind the time. false: r->status says why. */
 MUST_USE bool schedule_event(struct event_reader *r, struct stream *s, unsigned type,
                              const uint64_t *args);
 /* Another event of the stream, now. There is room for one for each that was read. */
 struct gomem_trace_event *event_add(struct event_reader *r, const struct stream *s,
                                     enum gomem_trace_kind kind);
-/* Sets r->status; false. */
+/* Sets r->status: at byte `at` something else was expected; false. */
 bool event_fail_format(struct event_reader *r, const uint8_t *at, const char *expected);
 
 #endif

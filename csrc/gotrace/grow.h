@@ -14,8 +14,8 @@
 #include "base/bits.h"
 #include "base/check.h"
 
-/* The array with room for at least n + more elements, perhaps elsewhere; NULL, with nothing changed,
- * if there is no memory. */
+/* The array with room for at least n + more elements, perhaps elsewhere; NULL, with nothing
+ * changed, if there is no memory. */
 static inline void *array_grow(void *array, size_t *capacity, size_t n, size_t more, size_t element)
 {
     if (LIKELY(array != NULL && *capacity - n >= more))

@@ -1,10 +1,11 @@
 /* A hash map from 64-bit numbers (addresses, ids) to 32-bit ones (indices).
  *
- * Used by the reader for what a trace names by numbers of its own choosing: chunks of address space,
- * stacks, goroutines, types. The hash has a random multiplier, so that no file can be made to collide.
+ * Used by the reader for what a trace names by numbers of its own choosing: chunks of address
+ * space, stacks, goroutines, types. The hash has a random multiplier, so that no file can be made
+ * to collide.
  *
- * Invariant: at most three quarters of the cells are taken; an entry lies between its home cell and the
- * next free one.
+ * Invariant: at most three quarters of the cells are taken; an entry lies between its home cell and
+ * the next free one.
  *
  * Concurrency: none; owned by the reader.
  * Go: no counterpart; a Go program would use a map.

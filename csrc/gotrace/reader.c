@@ -1,7 +1,7 @@
 /* From the bytes of a trace to a struct gotrace.
  *
- * Called through reader.h: finds the batches (batch.c), reads the tables (tables.c), then the events
- * (events.c), and hands the arrays over.
+ * Called through reader.h: finds the batches (batch.c), reads the tables (tables.c), then the
+ * events (events.c), and hands the arrays over.
  *
  * Concurrency: see reader.h.
  * Go: see reader.h.
@@ -123,8 +123,7 @@ unsigned gotrace_size_class(const struct gotrace *t, const struct gomem_trace_ev
 uint64_t gotrace_usable_size(const struct gotrace *t, const struct gomem_trace_event *e)
 {
     enum { LARGEST = 32768 };
-    if (e->size > LARGEST || e->size <= MIN_SIZE_FOR_MALLOC_HEADER ||
-        gotrace_size_class(t, e) == 0)
+    if (e->size > LARGEST || e->size <= MIN_SIZE_FOR_MALLOC_HEADER || gotrace_size_class(t, e) == 0)
         return e->size;
     /* Requests for all of the largest class are large ones. */
     return e->noscan && e->size < LARGEST ? e->size : e->size - MALLOC_HEADER_SIZE;

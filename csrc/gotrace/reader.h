@@ -1,18 +1,19 @@
 /* Reading Go execution traces.
  *
- * gotrace_read takes a whole trace (go test -trace, runtime/trace, net/http/pprof; Go 1.23 to 1.26) from
- * memory and makes arrays of it: the events that have to do with memory, in order of time over all
- * threads and generations, and the types they name. With GODEBUG=traceallocfree=1 in the traced
- * program's environment the trace has every object, span and stack; without, what the garbage collector
- * did. Scheduling is followed only as far as it tells on which P something happened.
+ * gotrace_read takes a whole trace (go test -trace, runtime/trace, net/http/pprof; Go 1.23 to 1.26)
+ * from memory and makes arrays of it: the events that have to do with memory, in order of time over
+ * all threads and generations, and the types they name. With GODEBUG=traceallocfree=1 in the traced
+ * program's environment the trace has every object, span and stack; without, what the garbage
+ * collector did. Scheduling is followed only as far as it tells on which P something happened.
  *
- * Sizes of tiny objects are not in the trace, nor are their addresses but to 8 bytes. They are inferred
- * so that Go's rule (align by 8, 4 or 2 if the size is a multiple of it; begin where the last one ended)
- * puts them, in their order, into the halves of the block the trace says; the last one reaches to the
- * block's end, as far as its alignment lets it, and a type's size counts more than evenness.
+ * Sizes of tiny objects are not in the trace, nor are their addresses but to 8 bytes. They are
+ * inferred so that Go's rule (align by 8, 4 or 2 if the size is a multiple of it; begin where the
+ * last one ended) puts them, in their order, into the halves of the block the trace says; the last
+ * one reaches to the block's end, as far as its alignment lets it, and a type's size counts more
+ * than evenness.
  *
- * Whatever the bytes are, reading ends with a trace or a status: it looks at each byte a bounded number
- * of times and needs memory in proportion to them.
+ * Whatever the bytes are, reading ends with a trace or a status: it looks at each byte a bounded
+ * number of times and needs memory in proportion to them.
  *
  * Concurrency: gotrace_read is a function of its arguments; a struct gotrace is const.
  * Go: internal/trace (Reader), cmd/trace.
@@ -37,8 +38,8 @@ struct gotrace {
     char *names; /* what types and labels point to */
 };
 
-/* GOMEM_BAD_FORMAT: err says what was expected at which byte, or which version it is; *out is untouched.
- * A file that ends too early is no error: see facts.truncated. */
+/* GOMEM_BAD_FORMAT: err says what was expected at which byte, or which version it is; *out is
+ * untouched. A file that ends too early is no error: see facts.truncated. */
 MUST_USE enum gomem_status gotrace_read(const uint8_t *data, size_t size, struct gotrace *out,
                                         struct gomem_error *err);
 void gotrace_free(struct gotrace *t);
@@ -47,8 +48,9 @@ void gotrace_free(struct gotrace *t);
 MUST_USE enum gomem_status gotrace_size_classes(struct size_class_table *t,
                                                 struct gomem_error *err);
 
-/* How many bytes the user of an object may use: of its slot, without a malloc header. A request for as
- * many lands in the same size class. pre: e is one of t's OBJECT_EXISTS and OBJECT_ALLOC events. */
+/* How many bytes the user of an object may use: of its slot, without a malloc header. A request for
+ * as many lands in the same size class. pre: e is one of t's OBJECT_EXISTS and OBJECT_ALLOC events.
+ */
 uint64_t gotrace_usable_size(const struct gotrace *t, const struct gomem_trace_event *e);
 /* Size class of the object's slot: 0 large, or not known. */
 unsigned gotrace_size_class(const struct gotrace *t, const struct gomem_trace_event *e);

@@ -59,10 +59,16 @@ static bool fail_memory(struct event_reader *r)
 
 /* --- Ps and goroutines --- */
 
+static void note_proc(struct event_reader *r, uint64_t proc)
+{
+    if (proc <= INT16_MAX)
+        r->facts.max_proc = MAX(r->facts.max_proc, (int32_t)proc);
+}
+
 static bool set_proc(struct event_reader *r, struct stream *s, uint64_t proc, bool in_syscall)
 {
     if (proc > INT16_MAX)
-        return event_fail_format(r, s->p, "a P of at most 32767 before");
+        return event_fail_format(r, s->at, "a P of at most 32767");
     s->proc = (int16_t)proc;
     s->in_syscall = in_syscall;
     return true;
@@ -70,8 +76,7 @@ static bool set_proc(struct event_reader *r, struct stream *s, uint64_t proc, bo
 
 static bool proc_status(struct event_reader *r, struct stream *s, uint64_t proc, uint64_t status)
 {
-    if (proc <= INT16_MAX)
-        r->facts.max_proc = MAX(r->facts.max_proc, (int32_t)proc);
+    note_proc(r, proc);
     /* The others are about Ps that are not the M's own. */
     if (status != PROC_RUNNING && status != PROC_SYSCALL)
         return true;
@@ -194,6 +199,7 @@ static bool collector_event(struct event_reader *r, struct stream *s, unsigned t
         begin_range(r, s, GOMEM_TRACE_GC_BEGIN, false, &r->gc)->size = args[0];
         return true;
     case EV_GC_END:
+        r->tracker.last_gc_end = (uint32_t)r->nevents;
         end_range(r, s, GOMEM_TRACE_GC_END, &r->gc)->size = args[0];
         return true;
     case EV_GC_SWEEP_ACTIVE:
@@ -224,8 +230,7 @@ bool schedule_event(struct event_reader *r, struct stream *s, unsigned type, con
         value(r, s, GOMEM_TRACE_PROCS, args[0]);
         return true;
     case EV_PROC_START:
-        if (args[0] <= INT16_MAX)
-            r->facts.max_proc = MAX(r->facts.max_proc, (int32_t)args[0]);
+        note_proc(r, args[0]);
         return set_proc(r, s, args[0], false);
     case EV_PROC_STOP:
         s->proc = -1;

@@ -17,7 +17,7 @@
 /* Kinds of batches of the allocation experiment. */
 enum { ALLOC_FREE_TYPES = 0, ALLOC_FREE_INFO = 1 };
 
-enum { MAX_LABELS = UINT16_MAX };
+enum { MAX_LABELS = UINT16_MAX, MAX_STACK_UNIT = 1 << 20 };
 
 /* Where reading of a batch is. */
 struct cursor {
@@ -152,8 +152,10 @@ static struct string_entry *find_string(struct tables *t, uint32_t generation, u
         else
             high = middle;
     }
+    if (low == t->nstrings)
+        return NULL;
     struct string_entry *s = &t->strings[low];
-    return low < t->nstrings && s->generation == generation && s->id == id ? s : NULL;
+    return s->generation == generation && s->id == id ? s : NULL;
 }
 
 static bool same_name(const struct tables *t, size_t at, const uint8_t *data, size_t size)
@@ -208,7 +210,7 @@ bool tables_label_with(struct tables *t, uint32_t generation, uint64_t id, const
 
 static bool is_size(uint64_t n, uint64_t least)
 {
-    return is_power_of_two(n) && n >= least && n <= 1 << 20;
+    return is_power_of_two(n) && n >= least && n <= MAX_STACK_UNIT;
 }
 
 static bool read_info(struct tables *t, struct cursor *c)
@@ -217,10 +219,11 @@ static bool read_info(struct tables *t, struct cursor *c)
     const uint8_t *at = c->p;
     if (!read_numbers(t, c, numbers, 4))
         return false;
-    /* Go has no others; the tables of size classes rest on them. */
-    if (numbers[1] != 8192 || numbers[2] != 8 || !is_size(numbers[3], 2048)) {
+    if (numbers[1] != TRACE_PAGE_SIZE || numbers[2] != TRACE_MIN_ALIGN ||
+        !is_size(numbers[3], TRACE_MIN_STACK)) {
         c->p = at;
-        return fail_format(t, c, "a page size of 8192, an alignment of 8, a power of two as stack size");
+        return fail_format(t, c,
+                           "a page size of 8192, an alignment of 8, a power of two as stack size");
     }
     if (t->has_info)
         return true;
@@ -240,8 +243,7 @@ static bool add_type(struct tables *t, const struct gomem_trace_type *type, cons
     if (types == NULL)
         return false;
     t->types = types;
-    size_t *names =
-        array_grow(t->type_names, &t->type_names_capacity, t->ntypes, 1, sizeof *names);
+    size_t *names = array_grow(t->type_names, &t->type_names_capacity, t->ntypes, 1, sizeof *names);
     if (names == NULL)
         return false;
     t->type_names = names;
@@ -325,13 +327,13 @@ static int compare_types(const void *left, const void *right)
 /* Batches come in order of generations: so do the entries. */
 static bool index_types(struct tables *t)
 {
-    struct type_entry *first = t->type_entries;
+    size_t first = 0;
     for (size_t i = 0; i < t->list->generations; i++) {
         struct generation_types *g = &t->generations[i];
-        g->sorted = first;
-        first += g->nsorted;
         if (g->nsorted == 0)
             continue;
+        g->sorted = &t->type_entries[first];
+        first += g->nsorted;
         qsort(g->sorted, g->nsorted, sizeof *g->sorted, compare_types);
         uint64_t last = g->sorted[g->nsorted - 1].id;
         if (last > 4 * g->nsorted + 64)

@@ -1,9 +1,10 @@
-/* What events refer to by number: strings, types, the clock, the numbers of the allocation experiment.
+/* What events refer to by number: strings, types, the clock, the numbers of the allocation
+ * experiment.
  *
- * Every generation has tables of its own, with its own numbers, somewhere among its batches (most at
- * its end). tables_read collects them all before the first event is looked at. Types are the same all
- * through a process: each gets one index for the whole trace. Of strings only those are kept that an
- * event turns out to need: the labels.
+ * Every generation has tables of its own, with its own numbers, somewhere among its batches (most
+ * at its end). tables_read collects them all before the first event is looked at. Types are the
+ * same all through a process: each gets one index for the whole trace. Of strings only those are
+ * kept that an event turns out to need: the labels.
  *
  * Concurrency: none; owned by the reader.
  * Go: generation.go (addStrings, setSyncBatch), runtime/tracetype.go (dumpTypesRec),
@@ -14,6 +15,10 @@
 
 #include "gotrace/batch.h"
 #include "gotrace/map.h"
+
+/* The numbers of the experiment that Go has had so far; others are refused (larger stacks are not).
+ */
+enum { TRACE_PAGE_SIZE = 8192, TRACE_MIN_ALIGN = 8, TRACE_MIN_STACK = 2048 };
 
 struct string_entry {
     uint64_t id;
@@ -28,7 +33,8 @@ struct type_entry {
     uint32_t index;
 };
 
-/* The types of a generation. Ids are given out from 1 on, so that nearly always the id is an index. */
+/* The types of a generation. Ids are given out from 1 on, so that nearly always the id is an index.
+ */
 struct generation_types {
     struct type_entry *sorted; /* by id; part of tables.type_entries */
     size_t nsorted;
@@ -38,10 +44,10 @@ struct generation_types {
 
 struct tables {
     const struct batch_list *list;
-    uint64_t frequency;      /* of the first generation that says so; 0: none did */
-    bool has_snapshot;       /* of the clocks: the first one */
+    uint64_t frequency; /* of the first generation that says so; 0: none did */
+    bool has_snapshot;  /* of the clocks: the first one */
     uint64_t snapshot_time, snapshot_unix_ns;
-    bool has_info;           /* of the experiment */
+    bool has_info; /* of the experiment */
     uint64_t min_heap_address, page_size, min_align, min_stack;
 
     struct string_entry *strings; /* sorted by generation and id */

@@ -2,10 +2,10 @@
  *
  * Called by reader.c through track.h, once all events are there.
  *
- * Go puts an object where the one before ended, aligned by 8, 4 or 2 if its size is a multiple of that.
- * The trace has the order, the half of the block in which each begins, and perhaps a type. From the last
- * object to the first we find out which ends of the ones before leave a way to put the rest, then from
- * the first to the last we choose sizes along such a way.
+ * Go puts an object where the one before ended, aligned by 8, 4 or 2 if its size is a multiple of
+ * that. The trace has the order, the half of the block in which each begins, and perhaps a type.
+ * From the last object to the first we find out which ends of the ones before leave a way to put
+ * the rest, then from the first to the last we choose sizes along such a way.
  *
  * Concurrency: none; owned by the reader.
  * Go: mallocgcTiny in malloc.go.
@@ -13,7 +13,6 @@
 #include "gotrace/track.h"
 
 #include <string.h>
-
 
 struct tiny_part {
     unsigned upper;     /* begins in the upper half */
@@ -28,7 +27,8 @@ static unsigned place(unsigned end, unsigned size)
     return (end + align - 1) & ~(align - 1);
 }
 
-/* For each half and each end so far: the ends that an object which begins in that half can lead to. */
+/* For each half and each end so far: the ends that an object which begins in that half can lead to.
+ */
 struct rules {
     uint32_t ends[2][TINY_SIZE + 1];
 };
@@ -106,6 +106,8 @@ static bool choose_sizes(const struct rules *r, const struct tiny_part *parts, u
 /* The last blocks' sizes: few kinds of blocks make up most of them. */
 enum { MEMO_ENTRIES = 256, MEMO_PARTS = 12 };
 
+enum { FAR_AHEAD = 16, NEAR_AHEAD = 8 }; /* blocks */
+
 struct memo {
     uint64_t key; /* all that sizes depend on */
     unsigned sizes[MAX_PARTS];
@@ -158,6 +160,13 @@ void tiny_infer_sizes(const struct tracker *t, const struct gomem_trace_type *ty
 {
     struct inference f = {.tracker = t, .types = types};
     make_rules(&f.rules);
-    for (size_t i = 0; i < t->ntiny_blocks; i++)
+    const struct gomem_trace_event *events = t->events;
+    for (size_t i = 0; i < t->ntiny_blocks; i++) {
+        /* The events are long out of the processor's caches: ask for those of later blocks now. */
+        if (i + FAR_AHEAD < t->ntiny_blocks)
+            __builtin_prefetch(&events[t->tiny_blocks[i + FAR_AHEAD]]);
+        if (i + NEAR_AHEAD < t->ntiny_blocks)
+            __builtin_prefetch(&events[events[t->tiny_blocks[i + NEAR_AHEAD]].next_part]);
         infer_block(&f, t->tiny_blocks[i]);
+    }
 }

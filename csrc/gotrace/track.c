@@ -19,10 +19,11 @@ bool tracker_init(struct tracker *t, const struct tables *tables,
         .facts = facts,
         .classes = classes,
         .min_heap_address = tables->min_heap_address,
-        .min_stack = tables->has_info ? tables->min_stack : 2048,
+        .min_stack = tables->has_info ? tables->min_stack : TRACE_MIN_STACK,
     };
     map_init(&t->chunk_map);
     map_init(&t->stacks);
+    waiting_init(&t->waiting);
     for (unsigned i = 0; i < CHUNK_CACHE; i++)
         t->cache[i].number = UINT64_MAX;
     t->spans = array_grow(NULL, &t->spans_capacity, 0, 1, sizeof *t->spans);
@@ -39,6 +40,7 @@ void tracker_free(struct tracker *t)
 {
     map_free(&t->chunk_map);
     map_free(&t->stacks);
+    waiting_free(&t->waiting);
     free(t->chunks);
     free(t->spans);
     free(t->blocks);
@@ -53,33 +55,40 @@ static uint64_t waiting_key(uint64_t address, enum track_what what)
     return (address & ~(uint64_t)7) | what;
 }
 
-static COLD void wait_for_free(struct tracker *t, uint64_t address, enum track_what what,
+static COLD bool wait_for_free(struct tracker *t, uint64_t address, enum track_what what,
                                uint32_t number)
 {
-    for (unsigned i = 0; i < t->nwaiting; i++)
-        if (t->waiting[i].key == waiting_key(address, what) && t->waiting[i].number == number)
-            return; /* a span, put upon piece by piece */
     t->facts->overlaps++;
-    if (t->nwaiting == MAX_WAITING) {
-        t->nwaiting--;
-        memmove(&t->waiting[0], &t->waiting[1], t->nwaiting * sizeof t->waiting[0]);
-    }
-    t->waiting[t->nwaiting++] = (struct track_waiting){waiting_key(address, what), number};
+    return waiting_add(&t->waiting, waiting_key(address, what), number);
 }
 
 /* The oldest that waits under this address, no longer waiting; 0 if there is none. */
-static COLD uint32_t take_waiting(struct tracker *t, uint64_t address, enum track_what what)
+static ALWAYS_INLINE uint32_t take_waiting(struct tracker *t, uint64_t address,
+                                           enum track_what what)
 {
-    uint64_t key = waiting_key(address, what);
-    for (unsigned i = 0; i < t->nwaiting; i++) {
-        uint32_t number = t->waiting[i].number;
-        if (t->waiting[i].key != key)
-            continue;
-        t->nwaiting--;
-        memmove(&t->waiting[i], &t->waiting[i + 1], (t->nwaiting - i) * sizeof t->waiting[0]);
-        return number;
-    }
-    return 0;
+    return LIKELY(t->waiting.n == 0) ? 0 : waiting_take(&t->waiting, waiting_key(address, what));
+}
+
+static void uncover(struct tracker *t, uint32_t number)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < t->ncovered; i++)
+        if (t->covered[i] != number)
+            t->covered[n++] = t->covered[i];
+    t->ncovered = n;
+}
+
+/* A newer span was put upon this one, or upon a part of it. */
+static COLD bool cover_span(struct tracker *t, uint32_t number)
+{
+    struct track_span *s = &t->spans[number];
+    if (s->covered)
+        return true;
+    if (t->ncovered == MAX_COVERED)
+        uncover(t, t->covered[0]);
+    t->covered[t->ncovered++] = number;
+    s->covered = true;
+    return wait_for_free(t, s->base, TRACK_SPAN, number);
 }
 
 /* --- From address to slot --- */
@@ -146,9 +155,11 @@ static uint32_t take_block(struct tracker *t)
     if (block != 0) {
         t->free_blocks = t->blocks[block].numbers[0];
     } else {
+        if (t->nblocks == UINT32_MAX)
+            return 0;
         union track_block *grown =
             array_grow(t->blocks, &t->blocks_capacity, t->nblocks, 1, sizeof *grown);
-        if (grown == NULL || t->nblocks == UINT32_MAX)
+        if (grown == NULL)
             return 0;
         t->blocks = grown;
         block = (uint32_t)t->nblocks++;
@@ -198,9 +209,11 @@ static uint32_t take_span(struct tracker *t)
         t->free_spans = t->spans[number].slots;
         return number;
     }
+    if (t->nspans == UINT32_MAX)
+        return 0;
     struct track_span *grown =
         array_grow(t->spans, &t->spans_capacity, t->nspans, 1, sizeof *grown);
-    if (grown == NULL || t->nspans == UINT32_MAX)
+    if (grown == NULL)
         return 0;
     t->spans = grown;
     return (uint32_t)t->nspans++;
@@ -209,9 +222,8 @@ static uint32_t take_span(struct tracker *t)
 /* Pages of s that lookups may ask for: of a large object only the first. */
 static uint64_t looked_up_bytes(const struct tracker *t, const struct track_span *s)
 {
-    uint64_t pages = s->elem_size == 0 || s->div_magic == 0
-                         ? 1
-                         : t->classes->classes[s->span_class >> 1].npages;
+    uint64_t pages =
+        s->elem_size == 0 || s->div_magic == 0 ? 1 : t->classes->classes[s->span_class >> 1].npages;
     return MIN(s->bytes, pages << TRACK_PAGE_SHIFT);
 }
 
@@ -231,16 +243,13 @@ static void describe_span(const struct tracker *t, struct track_span *s)
 static bool map_pages(struct tracker *t, uint32_t number)
 {
     uint64_t base = t->spans[number].base, bytes = looked_up_bytes(t, &t->spans[number]);
-    uint32_t upon = 0;
     for (uint64_t at = base; at - base < bytes; at += (uint64_t)1 << TRACK_PAGE_SHIFT) {
         struct track_chunk *chunk = make_chunk(t, at);
         if (chunk == NULL)
             return false;
         uint32_t *page = &chunk->spans[page_in_chunk(at)];
-        if (UNLIKELY(*page != 0 && *page != upon)) {
-            upon = *page;
-            wait_for_free(t, t->spans[upon].base, TRACK_SPAN, upon);
-        }
+        if (UNLIKELY(*page != 0) && !cover_span(t, *page))
+            return false;
         *page = number;
     }
     return true;
@@ -298,6 +307,8 @@ static void forget_span(struct tracker *t, uint32_t number)
                 give_block(t, t->blocks[s->slots].numbers[i]);
     if (s->slots != 0)
         give_block(t, s->slots);
+    if (UNLIKELY(s->covered))
+        uncover(t, number);
     s->elem_size = 0;
     s->slots = t->free_spans;
     t->free_spans = number;
@@ -307,7 +318,7 @@ void track_span_free(struct tracker *t, uint32_t index)
 {
     struct gomem_trace_event *e = &t->events[index];
     e->address = t->min_heap_address + (e->address << TRACK_PAGE_SHIFT);
-    uint32_t number = UNLIKELY(t->nwaiting > 0) ? take_waiting(t, e->address, TRACK_SPAN) : 0;
+    uint32_t number = take_waiting(t, e->address, TRACK_SPAN);
     struct track_chunk *chunk = find_chunk(t, e->address);
     if (number == 0 && chunk != NULL)
         number = chunk->spans[page_in_chunk(e->address)];
@@ -329,31 +340,35 @@ void track_span_free(struct tracker *t, uint32_t index)
 
 /* --- Objects --- */
 
-/* Is the object another one of the block whose first is given? Then it lies behind those that are there,
- * as far as addresses of 8 bytes' granularity tell. Only the P that began a block fills it. */
+/* Is the object another one of the block whose first is given? Then it lies behind those that are
+ * there, as far as addresses of 8 bytes' granularity tell. Only the P that began a block fills it,
+ * and only until the next sweep begins, for which Ps give up their blocks. */
 static bool joins_block(struct tracker *t, uint32_t first, uint32_t index)
 {
     struct gomem_trace_event *e = &t->events[index], *last = &t->events[first];
     unsigned parts = 1;
     for (; last->next_part != 0; parts++)
         last = &t->events[last->next_part];
-    bool own = t->events[first].proc == e->proc || t->events[first].kind == GOMEM_TRACE_OBJECT_EXISTS;
+    bool own =
+        t->events[first].proc == e->proc || t->events[first].kind == GOMEM_TRACE_OBJECT_EXISTS;
     bool after = e->address % TINY_SIZE != 0 || (last->address % TINY_SIZE == 0 && own);
-    if (e->kind != GOMEM_TRACE_OBJECT_ALLOC || !after || parts == MAX_PARTS)
+    if (e->kind != GOMEM_TRACE_OBJECT_ALLOC || !after || parts == MAX_PARTS ||
+        first < t->last_gc_end)
         return false;
     last->next_part = index;
     return true;
 }
 
-/* Adds an object to the block in which one lives. *joined: it belongs there; else it is a new one. */
+/* Adds an object to the block in which one lives. *joined: it belongs there; else it is a new one.
+ */
 static NOINLINE bool track_part(struct tracker *t, uint32_t first, uint32_t index, bool *joined)
 {
     bool several = t->events[first].next_part != 0;
     *joined = joins_block(t, first, index);
     if (!*joined || several)
         return true;
-    uint32_t *grown = array_grow(t->tiny_blocks, &t->tiny_blocks_capacity, t->ntiny_blocks, 1,
-                                 sizeof *grown);
+    uint32_t *grown =
+        array_grow(t->tiny_blocks, &t->tiny_blocks_capacity, t->ntiny_blocks, 1, sizeof *grown);
     if (grown == NULL)
         return false;
     t->tiny_blocks = grown;
@@ -361,34 +376,51 @@ static NOINLINE bool track_part(struct tracker *t, uint32_t first, uint32_t inde
     return true;
 }
 
+/* An object is put into a slot in which one lives: another part of its block (*joined), or the
+ * older one's free comes late. */
+static NOINLINE bool track_upon(struct tracker *t, const struct track_span *s, uint64_t base,
+                                const struct track_slot *slot, uint32_t index, bool *joined)
+{
+    *joined = false;
+    if (s->span_class == TINY_SPAN_CLASS && !track_part(t, slot->number - 1, index, joined))
+        return false;
+    return *joined || wait_for_free(t, base, TRACK_OBJECT, slot->number);
+}
+
 bool track_object_new(struct tracker *t, uint32_t index)
 {
     struct gomem_trace_event *e = &t->events[index];
-    uint64_t address = e->address = t->min_heap_address + 8 * e->address;
+    uint64_t address = e->address = t->min_heap_address + TRACE_MIN_ALIGN * e->address;
     struct track_span *s = find_span(t, address);
     uint32_t i = s == NULL ? 0 : slot_index(s, address);
     if (UNLIKELY(s == NULL || i >= s->nslots)) {
         t->facts->orphans++;
         return true;
     }
-    e->size = s->elem_size;
-    e->link = s->event;
-    e->noscan = s->span_class & 1;
-    if (s->header && e->kind == GOMEM_TRACE_OBJECT_EXISTS)
-        e->address += MALLOC_HEADER_SIZE;
+    uint64_t base = s->base + i * s->elem_size;
+    if (s->span_class != TINY_SPAN_CLASS) {
+        bool behind_header = s->header && e->kind == GOMEM_TRACE_OBJECT_ALLOC;
+        if (UNLIKELY(address != base + (behind_header ? MALLOC_HEADER_SIZE : 0))) {
+            t->facts->orphans++; /* the span there now is another one */
+            return true;
+        }
+        e->address = base + (s->header ? MALLOC_HEADER_SIZE : 0);
+    }
     struct track_slot *slot = find_slot(t, s, i);
     if (UNLIKELY(slot == NULL)) {
         slot = make_slot(t, s, i);
         if (slot == NULL)
             return false;
     }
+    e->size = s->elem_size;
+    e->link = s->event;
+    e->noscan = s->span_class & 1;
     if (UNLIKELY(slot->number != 0)) {
-        bool joined = false;
-        if (s->span_class == TINY_SPAN_CLASS && !track_part(t, slot->number - 1, index, &joined))
+        bool joined;
+        if (!track_upon(t, s, base, slot, index, &joined))
             return false;
         if (joined)
             return true;
-        wait_for_free(t, s->base + i * s->elem_size, TRACK_OBJECT, slot->number);
     }
     *slot = (struct track_slot){index + 1, e->type};
     t->facts->final_live_objects++;
@@ -400,50 +432,59 @@ bool track_object_new(struct tracker *t, uint32_t index)
     return true;
 }
 
-/* A free of what the slot holds no more, or never did. */
-static COLD void free_elsewhere(struct tracker *t, struct gomem_trace_event *e, uint32_t number)
+/* Frees the object at e->address, if the span has one there. pre: the address lies in it. */
+static ALWAYS_INLINE bool free_in_span(struct tracker *t, const struct track_span *s,
+                                       struct gomem_trace_event *e)
 {
-    if (number == 0) {
-        t->facts->unmatched_frees++;
-        return;
-    }
-    const struct gomem_trace_event *a = &t->events[number - 1];
-    e->link = number - 1;
-    e->address = a->address;
-    e->size = a->size;
-    e->type = a->type;
-    e->noscan = a->noscan;
-    t->facts->final_live_objects--;
-    t->facts->final_live_bytes -= a->size;
-}
-
-void track_object_free(struct tracker *t, uint32_t index)
-{
-    struct gomem_trace_event *e = &t->events[index];
-    uint64_t address = e->address = t->min_heap_address + 8 * e->address;
-    if (UNLIKELY(t->nwaiting > 0)) {
-        uint32_t number = take_waiting(t, address, TRACK_OBJECT);
-        if (number != 0) {
-            free_elsewhere(t, e, number);
-            return;
-        }
-    }
-    struct track_span *s = find_span(t, address);
-    uint32_t i = s == NULL ? 0 : slot_index(s, address);
-    struct track_slot *slot = s == NULL || i >= s->nslots ? NULL : find_slot(t, s, i);
-    if (UNLIKELY(slot == NULL || slot->number == 0)) {
-        free_elsewhere(t, e, 0);
-        return;
-    }
+    uint32_t i = slot_index(s, e->address);
+    struct track_slot *slot = i < s->nslots ? find_slot(t, s, i) : NULL;
+    if (UNLIKELY(slot == NULL || slot->number == 0 || e->address != s->base + i * s->elem_size))
+        return false;
     e->link = slot->number - 1;
     e->size = s->elem_size;
     e->type = slot->type;
     e->noscan = s->span_class & 1;
     if (s->header)
-        e->address = s->base + i * s->elem_size + MALLOC_HEADER_SIZE;
+        e->address += MALLOC_HEADER_SIZE;
     slot->number = 0;
     t->facts->final_live_objects--;
     t->facts->final_live_bytes -= s->elem_size;
+    return true;
+}
+
+/* A free of what its slot holds no more, or whose span is covered by a newer one. */
+static COLD bool free_elsewhere(struct tracker *t, struct gomem_trace_event *e)
+{
+    uint32_t number = take_waiting(t, e->address, TRACK_OBJECT);
+    if (number != 0) {
+        const struct gomem_trace_event *a = &t->events[number - 1];
+        e->link = number - 1;
+        e->address = a->address;
+        e->size = a->size;
+        e->type = a->type;
+        e->noscan = a->noscan;
+        t->facts->final_live_objects--;
+        t->facts->final_live_bytes -= a->size;
+        return true;
+    }
+    for (unsigned i = 0; i < t->ncovered; i++) {
+        const struct track_span *s = &t->spans[t->covered[i]];
+        if (s->elem_size != 0 && e->address - s->base < looked_up_bytes(t, s) &&
+            free_in_span(t, s, e))
+            return true;
+    }
+    return false;
+}
+
+void track_object_free(struct tracker *t, uint32_t index)
+{
+    struct gomem_trace_event *e = &t->events[index];
+    e->address = t->min_heap_address + TRACE_MIN_ALIGN * e->address;
+    if (UNLIKELY(t->waiting.n > 0) && free_elsewhere(t, e))
+        return;
+    struct track_span *s = find_span(t, e->address);
+    if (UNLIKELY(s == NULL || !free_in_span(t, s, e)))
+        t->facts->unmatched_frees++;
 }
 
 /* --- Stacks --- */
@@ -458,8 +499,8 @@ bool track_stack_new(struct tracker *t, uint32_t index, uint64_t order)
     uint32_t *stack = map_put(&t->stacks, e->address);
     if (stack == NULL)
         return false;
-    if (UNLIKELY(*stack != 0))
-        wait_for_free(t, e->address, TRACK_STACK, *stack);
+    if (UNLIKELY(*stack != 0) && !wait_for_free(t, e->address, TRACK_STACK, *stack))
+        return false;
     *stack = index + 1;
     t->facts->final_stacks++;
     t->facts->final_stack_bytes += e->size;
@@ -470,7 +511,7 @@ void track_stack_free(struct tracker *t, uint32_t index)
 {
     struct gomem_trace_event *e = &t->events[index];
     e->address = t->min_heap_address + e->address * t->min_stack;
-    uint32_t number = UNLIKELY(t->nwaiting > 0) ? take_waiting(t, e->address, TRACK_STACK) : 0;
+    uint32_t number = take_waiting(t, e->address, TRACK_STACK);
     if (number == 0) {
         const uint32_t *stack = map_get(&t->stacks, e->address);
         number = stack == NULL ? 0 : *stack;

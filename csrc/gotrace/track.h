@@ -1,15 +1,16 @@
 /* Follows what lives where, event by event: gives events their sizes and links, and counts.
  *
- * Address space is looked up in chunks of 16 pages; a page leads to its span, a span to its slots, a
- * slot to the event of the object in it. What is freed leads back to the event that announced it.
- * Events come in the order of their times, which for events of different threads may be a little wrong:
- * something can seem to be allocated where something else lives still. The older one then waits for its
- * free in a short list; frees look there first.
+ * Address space is looked up in chunks of 16 pages; a page leads to its span, a span to its slots,
+ * a slot to the event of the object in it. What is freed leads back to the event that announced it.
+ * Events come in the order of their times, which for events of different threads may be a little
+ * wrong: something can seem to be allocated where something else lives still. The older one then
+ * waits for its free (waiting.h); a span that waits keeps its objects, whose frees come before its
+ * own.
  *
  * Called by events.c for every event of the allocation experiment.
  *
- * Invariants: a page leads to the span that was last allocated over it, and to none once that is freed;
- * a slot has the event of its object (of a tiny block: of its first), or none.
+ * Invariants: a page leads to the span that was last allocated over it, and to none once that is
+ * freed; a slot has the event of its object (of a tiny block: of its first), or none.
  *
  * Concurrency: none; owned by the reader.
  * Go: runtime/traceallocfree.go says what the events mean; mheap.go, mbitmap.go where things lie.
@@ -20,6 +21,7 @@
 #include "gotrace/map.h"
 #include "gotrace/reader.h"
 #include "gotrace/tables.h"
+#include "gotrace/waiting.h"
 #include "heap/sizeclass.h"
 
 enum {
@@ -28,7 +30,7 @@ enum {
     CHUNK_SHIFT = TRACK_PAGE_SHIFT + 4,
     CHUNK_CACHE = 256,
     BLOCK_SLOTS = 32, /* slots, or numbers of blocks, are kept in blocks of this many */
-    MAX_WAITING = 64,
+    MAX_COVERED = 64,
     TINY_SPAN_CLASS = 2 << 1 | 1,
     MAX_PARTS = 16,
 };
@@ -41,7 +43,8 @@ struct track_span {
     uint32_t event;
     uint32_t slots; /* block of slots, or of up to 32 blocks of slots; 0 none yet */
     uint8_t span_class;
-    bool header; /* objects begin 8 bytes into their slots */
+    bool header;  /* objects begin 8 bytes into their slots */
+    bool covered; /* by newer spans: it waits for its free */
 };
 
 struct track_slot {
@@ -61,12 +64,6 @@ struct track_chunk {
 
 enum track_what { TRACK_OBJECT, TRACK_STACK, TRACK_SPAN };
 
-/* What something newer was put upon before its own free was seen. */
-struct track_waiting {
-    uint64_t key;    /* its address, and in the low bits what it is */
-    uint32_t number; /* index of its event + 1; of spans: in tracker.spans */
-};
-
 struct tracker {
     struct gomem_trace_event *events; /* the array, wherever it is now */
     struct gomem_trace_facts *facts;
@@ -83,14 +80,16 @@ struct tracker {
 
     struct track_span *spans; /* 0 is none */
     size_t nspans, spans_capacity;
-    uint32_t free_spans; /* linked by .slots */
+    uint32_t free_spans;       /* linked by .slots */
     union track_block *blocks; /* 0 is none */
     size_t nblocks, blocks_capacity;
     uint32_t free_blocks; /* linked by numbers[0] */
 
-    struct map stacks; /* address to index of event + 1 */
-    struct track_waiting waiting[MAX_WAITING];
-    unsigned nwaiting;
+    struct map stacks;             /* address to index of event + 1 */
+    struct waiting waiting;        /* indices of events + 1; of spans: indices in spans */
+    uint32_t covered[MAX_COVERED]; /* spans that wait, the oldest first; of more, the newest */
+    unsigned ncovered;
+    uint32_t last_gc_end; /* index of the event */
 
     uint32_t *tiny_blocks; /* first objects of blocks of several */
     size_t ntiny_blocks, tiny_blocks_capacity;

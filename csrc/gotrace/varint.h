@@ -18,7 +18,8 @@
 enum { VARINT_MAX = 10, VARINT_READABLE = 16 };
 
 /* The position behind the number; NULL if it does not end before `end` or exceeds 64 bits. */
-MUST_USE static inline const uint8_t *varint_read(const uint8_t *p, const uint8_t *end, uint64_t *out)
+MUST_USE static inline const uint8_t *varint_read(const uint8_t *p, const uint8_t *end,
+                                                  uint64_t *out)
 {
     uint64_t value = 0;
     for (unsigned shift = 0; shift < 70 && p < end; shift += 7) {

@@ -8,8 +8,6 @@
  */
 #include "heap/malloc.h"
 
-#include "heap/heapbits.h"
-
 /* The slow paths below refill and start over: the fast ones end in a jump to them and need no stack. */
 static NOINLINE void *refill_noscan(struct mcache *c, size_t size, span_class sc)
 {
@@ -20,35 +18,6 @@ static NOINLINE void *refill_typed(struct mcache *c, size_t size, const struct t
                                    span_class sc)
 {
     return mcache_refill(c, sc) ? malloc_typed(c, size, type) : NULL;
-}
-
-/* Zeroes the n bytes of a slot, n a multiple of 8. The smallest are zeroed without asking whether they
- * need it: two stores cost less than finding out. */
-static inline void clear_slot(const struct alloc_slot *slot, char *p, size_t n)
-{
-    if (n <= 32) {
-        if (LIKELY(n >= 16)) {
-            memset(p, 0, 16);
-            memset(p + n - 16, 0, 16);
-        } else {
-            memset(p, 0, 8);
-        }
-    } else if (slot->needzero) {
-        if (n <= 64) {
-            memset(p, 0, 32);
-            memset(p + n - 32, 0, 32);
-        } else {
-            memset(p, 0, n);
-        }
-    }
-}
-
-/* The next slot of a window that has one, with its first n bytes zeroed. */
-static inline char *take_zeroed(struct alloc_slot *slot, uint64_t window, size_t n)
-{
-    char *p = window_take(slot, window);
-    clear_slot(slot, p, n);
-    return p;
 }
 
 static struct mspan *take_large(struct mcache *c, size_t size, bool noscan)
@@ -77,15 +46,6 @@ static NOINLINE void *malloc_large_noscan(struct mcache *c, size_t size)
     return s == NULL ? NULL : (void *)s->base;
 }
 
-static ALWAYS_INLINE void *malloc_noscan_class(struct mcache *c, size_t size, span_class sc)
-{
-    struct alloc_slot *slot = &c->slots[sc];
-    uint64_t window = load_relaxed(&slot->window);
-    if (UNLIKELY(window_free(window) == 0))
-        return refill_noscan(c, size, sc);
-    return take_zeroed(slot, window, slot->elem_size);
-}
-
 /* Sizes other than 16 to 1016 bytes. */
 static NOINLINE void *malloc_noscan_other(struct mcache *c, size_t size)
 {
@@ -94,37 +54,21 @@ static NOINLINE void *malloc_noscan_other(struct mcache *c, size_t size)
         return malloc_large_noscan(c, size);
     if (UNLIKELY(size == 0))
         return (void *)c->heap->zerobase;
-    return malloc_noscan_class(c, size, make_span_class(size_to_class(t, size), true));
+    span_class sc = make_span_class(size_to_class(t, size), true);
+    void *object = malloc_noscan_class(c, sc);
+    return LIKELY(object != NULL) ? object : refill_noscan(c, size, sc);
 }
 
 void *malloc_noscan(struct mcache *c, size_t size)
 {
-    const struct size_class_table *t = &c->size_classes;
-    if (LIKELY(size - TINY_SIZE <= SMALL_SIZE_MAX - 8 - TINY_SIZE)) {
-        unsigned size_class = t->size_to_class8[(size + SMALL_SIZE_DIV - 1) / SMALL_SIZE_DIV];
-        return malloc_noscan_class(c, size, make_span_class(size_class, true));
+    if (LIKELY(size_is_common(size))) {
+        unsigned sc = common_span_class(c, size);
+        void *object = malloc_noscan_class(c, sc);
+        return LIKELY(object != NULL) ? object : refill_noscan(c, size, (span_class)sc);
     }
-    if (size < TINY_SIZE && LIKELY(t->tiny_class != 0))
+    if (size < TINY_SIZE && LIKELY(c->size_classes.tiny_class != 0))
         return malloc_tiny(c, size);
     return malloc_noscan_other(c, size);
-}
-
-static inline void *malloc_with_bits(struct mcache *c, size_t size, const struct type *type)
-{
-    span_class sc = make_span_class(size_to_class(&c->size_classes, size), false);
-    struct alloc_slot *slot = &c->slots[sc];
-    uint64_t window = load_relaxed(&slot->window);
-    if (UNLIKELY(window_free(window) == 0))
-        return refill_typed(c, size, type, sc);
-    size_t elem_size = slot->elem_size;
-    uint64_t *bits = slot->bits;
-    char *p = take_zeroed(slot, window, elem_size);
-    if (elem_size > PTR_SIZE) {
-        /* Such a span is one page. */
-        size_t word = ((uintptr_t)p & c->page_offset_mask) / PTR_SIZE;
-        heap_bits_write(bits, word, elem_size, heap_bits_mask(type, size));
-    }
-    return p;
 }
 
 static void *malloc_with_header(struct mcache *c, size_t size, const struct type *type)
@@ -153,8 +97,11 @@ void *malloc_typed(struct mcache *c, size_t size, const struct type *type)
 {
     if (!type_has_pointers(type) || size == 0)
         return malloc_noscan(c, size);
-    if (size <= c->size_classes.max_bitmap_size)
-        return malloc_with_bits(c, size, type);
+    if (size <= c->size_classes.max_bitmap_size) {
+        unsigned sc = make_span_class(size_to_class(&c->size_classes, size), false);
+        void *object = malloc_typed_class(c, size, type, sc);
+        return LIKELY(object != NULL) ? object : refill_typed(c, size, type, (span_class)sc);
+    }
     if (size <= c->size_classes.max_small_size - MALLOC_HEADER_SIZE)
         return malloc_with_header(c, size, type);
     return malloc_large_typed(c, size, type);
@@ -257,8 +204,8 @@ static NOINLINE enum gomem_status free_in_tiny_span(struct mcache *c, struct msp
 enum gomem_status free_object(struct mcache *c, uintptr_t p)
 {
     struct mspan *s = mcache_span_of(c, p);
-    if (UNLIKELY(s == NULL))
-        return GOMEM_INVALID_POINTER;
+    if (UNLIKELY(s == NULL)) /* zerobase is in no arena */
+        return p == c->heap->zerobase ? GOMEM_OK : GOMEM_INVALID_POINTER;
     uint64_t owner = load_relaxed(&s->owner_and_remote);
     if (UNLIKELY(owner != c->token)) {
         if (owner == (c->token | OWNER_TINY))

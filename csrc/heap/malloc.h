@@ -16,6 +16,7 @@
 
 #include <string.h>
 
+#include "heap/heapbits.h"
 #include "heap/mcache.h"
 #include "heap/tiny.h"
 #include "heap/type.h"
@@ -43,6 +44,92 @@ static inline char *window_take(struct alloc_slot *slot, uint64_t window)
     char *p = (char *)slot->window_base + (size_t)__builtin_ctzll(window) * slot->elem_size;
     store_relaxed(&slot->window, window & (window - 1));
     return p;
+}
+
+/* Zeroes the n bytes of a slot, n a multiple of 8. The smallest are zeroed without asking whether they
+ * need it: two stores cost less than finding out. */
+static inline void clear_slot(const struct alloc_slot *slot, char *p, size_t n)
+{
+    if (n <= 32) {
+        if (LIKELY(n >= 16)) {
+            memset(p, 0, 16);
+            memset(p + n - 16, 0, 16);
+        } else {
+            memset(p, 0, 8);
+        }
+    } else if (slot->needzero) {
+        if (n <= 64) {
+            memset(p, 0, 32);
+            memset(p + n - 32, 0, 32);
+        } else {
+            memset(p, 0, n);
+        }
+    }
+}
+
+/* The next slot of a window that has one, with its first n bytes zeroed. */
+static inline char *take_zeroed(struct alloc_slot *slot, uint64_t window, size_t n)
+{
+    char *p = window_take(slot, window);
+    clear_slot(slot, p, n);
+    return p;
+}
+
+/* The sizes that have a class of their own in the table of small steps, and are not tiny. */
+static inline bool size_is_common(size_t size)
+{
+    return size - TINY_SIZE <= SMALL_SIZE_MAX - 8 - TINY_SIZE;
+}
+
+/* The span class, without pointers, of such a size. */
+static inline unsigned common_span_class(const struct mcache *c, size_t size)
+{
+    return 2u * c->size_classes.size_to_class8[(size + SMALL_SIZE_DIV - 1) / SMALL_SIZE_DIV] + 1;
+}
+
+/* An object from the window of the class; NULL if that is used up. */
+static ALWAYS_INLINE void *malloc_noscan_class(struct mcache *c, unsigned sc)
+{
+    struct alloc_slot *slot = &c->slots[sc];
+    uint64_t window = load_relaxed(&slot->window);
+    if (UNLIKELY(window_free(window) == 0))
+        return NULL;
+    return take_zeroed(slot, window, slot->elem_size);
+}
+
+/* What malloc_noscan does for most objects, for inlining: NULL means that it must be called. */
+static ALWAYS_INLINE void *malloc_noscan_fast(struct mcache *c, size_t size)
+{
+    return LIKELY(size_is_common(size)) ? malloc_noscan_class(c, common_span_class(c, size)) : NULL;
+}
+
+/* An object of pointers with a bitmap in its span, from the window of the class; NULL if that is used
+ * up. */
+static ALWAYS_INLINE void *malloc_typed_class(struct mcache *c, size_t size,
+                                              const struct type *type, unsigned sc)
+{
+    struct alloc_slot *slot = &c->slots[sc];
+    uint64_t window = load_relaxed(&slot->window);
+    if (UNLIKELY(window_free(window) == 0))
+        return NULL;
+    size_t elem_size = slot->elem_size;
+    uint64_t *bits = slot->bits;
+    char *p = take_zeroed(slot, window, elem_size);
+    if (elem_size > PTR_SIZE) {
+        /* Such a span is one page. */
+        size_t word = ((uintptr_t)p & c->page_offset_mask) / PTR_SIZE;
+        heap_bits_write(bits, word, elem_size, heap_bits_mask(type, size));
+    }
+    return p;
+}
+
+/* What malloc_typed does for most objects, for inlining: NULL means that it must be called. */
+static ALWAYS_INLINE void *malloc_typed_fast(struct mcache *c, size_t size, const struct type *type)
+{
+    if (UNLIKELY(size - 1 >= c->size_classes.max_bitmap_size || !type_has_pointers(type)))
+        return NULL;
+    unsigned sc = 2u * c->size_classes.size_to_class8[(size + SMALL_SIZE_DIV - 1) / SMALL_SIZE_DIV];
+    return malloc_typed_class(c, size, type, sc);
 }
 
 /* Frees slot i of an own span without remote frees; false if it is free already. *slow: the caller

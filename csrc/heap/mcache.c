@@ -135,6 +135,11 @@ bool mcache_window_has(const struct mcache *c, const struct mspan *s, unsigned i
     }
 }
 
+static size_t span_bytes(const struct mcache *c, const struct mspan *s)
+{
+    return s->npages << c->page_shift;
+}
+
 static void list_partial(struct alloc_slot *slot, struct mspan *s)
 {
     list_insert(&slot->partial, &s->node);
@@ -142,10 +147,25 @@ static void list_partial(struct alloc_slot *slot, struct mspan *s)
     store_relaxed(&slot->npartial, slot->npartial + 1);
 }
 
-static void unlist_partial(struct alloc_slot *slot, struct mspan *s)
+static void unlist_partial(struct mcache *c, struct alloc_slot *slot, struct mspan *s)
 {
     list_remove(&s->node);
+    if (s->kept) {
+        s->kept = false;
+        c->kept_bytes -= span_bytes(c, s);
+    }
     store_relaxed(&slot->npartial, slot->npartial - 1);
+}
+
+/* Keeps an empty span, at the end of the list: those with objects are used first. */
+static void keep_empty(struct mcache *c, struct alloc_slot *slot, struct mspan *s)
+{
+    if (s->slow_from == SLOW_FROM_UNLISTED)
+        list_partial(slot, s);
+    list_remove(&s->node);
+    list_insert(slot->partial.prev, &s->node);
+    s->kept = true;
+    c->kept_bytes += span_bytes(c, s);
 }
 
 /* --- Own spans --- */
@@ -166,21 +186,31 @@ void span_merge_remote_locked(struct mspan *s)
     store_relaxed(&s->remote_frees, 0);
 }
 
-void mcache_freed_slow(struct mcache *c, struct mspan *s)
+/* may_keep: an empty span need not go back to the heap. */
+static void freed_in_span(struct mcache *c, struct mspan *s, bool may_keep)
 {
     struct alloc_slot *slot = &c->slots[s->span_class];
     /* The current span needs no list; a full one may be here for a free that was merged long ago. */
-    if (slot->span == s || s->live == s->nelems)
+    if (slot->span == s || s->live == s->nelems || s->kept)
         return;
     if (s->live > 0) {
         if (s->slow_from == SLOW_FROM_UNLISTED)
             list_partial(slot, s);
         return;
     }
+    if (may_keep && c->kept_bytes + span_bytes(c, s) <= KEPT_BYTES_MAX) {
+        keep_empty(c, slot, s);
+        return;
+    }
     if (s->slow_from == SLOW_FROM_LISTED)
-        unlist_partial(slot, s);
+        unlist_partial(c, slot, s);
     spin_lock(&s->lock);
     mcentral_unown_and_unlock(c->heap, c, s);
+}
+
+void mcache_freed_slow(struct mcache *c, struct mspan *s)
+{
+    freed_in_span(c, s, true);
 }
 
 void mcache_collect_remote(struct mcache *c)
@@ -204,7 +234,7 @@ void mcache_collect_remote(struct mcache *c)
             span_merge_remote_locked(s);
         spin_unlock(&s->lock);
         if (ours)
-            mcache_freed_slow(c, s);
+            freed_in_span(c, s, false);
         if (recycle)
             mheap_recycle_span(c->heap, c, s);
     }
@@ -232,7 +262,7 @@ bool mcache_refill(struct mcache *c, span_class sc)
         return true;
     if (!list_is_empty(&slot->partial)) {
         next = LIST_ENTRY(slot->partial.next, struct mspan, node);
-        unlist_partial(slot, next);
+        unlist_partial(c, slot, next);
     } else {
         next = mcentral_cache_span(c->heap, c, sc);
     }
@@ -251,7 +281,7 @@ void mcache_share(struct mcache *c, span_class sc)
     struct alloc_slot *slot = &c->slots[sc];
     while (!list_is_empty(&slot->partial)) {
         struct mspan *s = LIST_ENTRY(slot->partial.next, struct mspan, node);
-        unlist_partial(slot, s);
+        unlist_partial(c, slot, s);
         spin_lock(&s->lock);
         mcentral_unown_and_unlock(c->heap, c, s);
     }

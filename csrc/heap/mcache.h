@@ -6,7 +6,9 @@
  * back; then another span: one of the P's own with free objects, one from mcentral, a new one.
  *
  * A span that is full stays the P's (span.h). The first object the P frees in it puts the span on the
- * slot's list of partial ones; the last one gives it back to the heap. Spans in which other Ps have
+ * slot's list of partial ones; the last one gives it back to the heap, unless the P has kept less than
+ * KEPT_BYTES_MAX of such empty spans: who allocates and frees a few hundred objects in turns would
+ * otherwise make and unmake spans all the time. Spans in which other Ps have
  * freed objects are in the P's remote set. A P that is not busy can be taken over for a moment, to
  * collect what was freed in its spans or to take spans it has no use for.
  *
@@ -31,6 +33,7 @@ enum {
     SPAN_STRUCT_CACHE = 16,
     TINY_PENDING = 32,
     MAX_PROCS = 1024,
+    KEPT_BYTES_MAX = 512 << 10,
 };
 
 struct alloc_slot {
@@ -67,6 +70,7 @@ struct mcache {
     uint32_t ntiny_overflow;    /* atomic */
     uint64_t *tiny_overflow;    /* const pointer, atomic entries: room for one per P */
     uint64_t tiny_pending[TINY_PENDING]; /* atomic: freed parts of blocks, not yet in tiny_live */
+    size_t kept_bytes;          /* of own spans that are empty and yet on a list */
     struct pagecache pages;
     struct mspan *span_structs[SPAN_STRUCT_CACHE]; /* dead span structures, ready for use */
     struct stack_cache stacks[STACK_ORDERS];

@@ -350,6 +350,7 @@ static void init_span(struct mheap *h, struct mspan *s, uintptr_t base, size_t n
     s->needzero = true;
     s->live = 0;
     s->slow_from = SLOW_FROM_UNLISTED;
+    s->kept = false;
     s->fresh_window = 0;
     s->tiny_foreign = 0;
     store_relaxed(&s->large_type, NULL);

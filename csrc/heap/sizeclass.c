@@ -175,7 +175,8 @@ enum gomem_status size_class_table_make(struct size_class_table *t,
         if (s != GOMEM_OK)
             return s;
     }
-    for (unsigned i = 1; rules->stretch && i < t->nclasses; i++) {
+    /* From the top down: how far a class may go depends on how far the next one went. */
+    for (unsigned i = t->nclasses - 1; rules->stretch && i > 0; i--) {
         struct size_class *c = &t->classes[i];
         uint32_t bytes = c->npages * rules->page_size;
         uint32_t stretched = (uint32_t)align_down(bytes / (bytes / c->size), LARGE_SIZE_DIV);

@@ -105,6 +105,7 @@ struct mspan {
     bool needzero;          /* const: its memory held old data when the span was made */
     uint16_t tiny_foreign;  /* atomic: notes on its tiny blocks that Ps made who did not own it */
     uint16_t fresh_window;  /* owner P: no object of this or a later window was ever allocated */
+    bool kept;              /* owner P: empty, on its list, counted in its kept_bytes */
     bool in_set[SET_KINDS]; /* under lock: has an entry in that set, or is about to */
     uint16_t nwords;        /* of free_bits */
     uint64_t *remote_bits;  /* under lock: freed by others than the owner, not yet in free_bits */

@@ -27,7 +27,8 @@
 #define HIDDEN __attribute__((visibility("hidden")))
 
 struct state {
-    PyTypeObject *heap_type, *ref_type, *roots_type, *type_type, *size_classes_type;
+    PyTypeObject *heap_type, *ref_type, *roots_type, *type_type, *size_classes_type, *trace_type,
+        *replay_type;
     PyObject *error;           /* gomem.Error */
     PyObject *invalid_pointer; /* gomem.InvalidPointerError */
     PyObject *heap_closed;     /* gomem.HeapClosedError */
@@ -38,6 +39,7 @@ struct state {
 
 struct py_ref;
 struct py_roots;
+struct py_replay;
 
 struct py_heap {
     PyObject_HEAD
@@ -50,6 +52,7 @@ struct py_heap {
     struct py_ref **refs;     /* hash table by address, chained through next; borrowed */
     size_t nrefs, refs_capacity;
     struct py_roots *roots;   /* list of all root tables; borrowed */
+    struct py_replay *replays; /* list of all replays; borrowed */
     PyObject *types;          /* set of the types allocated here, which must outlive the heap */
     PyObject *last_type;      /* borrowed from types: the one used last */
     PyObject *weakrefs, *dict;
@@ -102,6 +105,27 @@ struct py_size_classes {
     struct gomem_size_classes *t;
 };
 
+struct py_trace {
+    PyObject_HEAD
+    struct gomem_trace *trace;
+    PyObject *dict;
+};
+
+struct py_replay {
+    PyObject_HEAD
+    struct py_heap *heap;
+    struct py_replay *next, *prev;
+    struct gomem_replay *replay;
+    PyObject *trace;                      /* whose events these are, or NULL: */
+    struct gomem_trace_event *copy;       /* our own */
+    const struct gomem_trace_event *events;
+    size_t n;
+    uint64_t *forgotten; /* addresses that were freed or got a Ref since the last slice */
+    size_t nforgotten, forgotten_capacity;
+    bool lost; /* there was no memory to note one */
+    PyObject *dict;
+};
+
 /* py_module.c */
 struct state *state_of_type(PyTypeObject *type);
 
@@ -152,6 +176,8 @@ void refs_remove(struct py_heap *h, struct py_ref *ref);
 extern HIDDEN PyType_Spec ref_spec;
 /* The Ref of an object: the one there is, or a new one. type may be NULL. */
 PyObject *ref_for(struct py_heap *h, uint64_t address, uint64_t size, struct py_type *type);
+/* The same for an object that was found by its address. */
+PyObject *ref_found(struct py_heap *h, uint64_t address, uint64_t size, struct py_type *type);
 PyObject *ref_new(struct py_heap *h, uint64_t address, uint64_t size, struct py_type *type);
 /* Address of what the Ref names; 0 with an exception if it was freed or the heap closed. */
 uint64_t ref_address(struct py_ref *ref);
@@ -168,6 +194,15 @@ PyObject *roots_free_many(struct py_heap *h, PyObject *what);
 PyObject *roots_held(struct py_heap *h);
 /* Strikes an address that is being freed from all tables. */
 void roots_forget(struct py_heap *h, uint64_t address);
+
+/* py_trace.c */
+extern HIDDEN PyType_Spec trace_spec;
+
+/* py_replay.c */
+extern HIDDEN PyType_Spec replay_spec;
+/* Whoever frees an object by its address, or makes a Ref of one he has found, says so between slices of
+ * replays: it may be a replay's, and is not from now on. */
+void replays_forget(struct py_heap *h, uint64_t address);
 
 /* py_type.c */
 extern HIDDEN PyType_Spec type_spec;

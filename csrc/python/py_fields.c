@@ -63,12 +63,12 @@ static PyObject *load_pointer(struct py_ref *ref, struct py_type *type, const ch
         return raise_pointer(h->state, "the pointer %p dangles: there is no object any more",
                              (void *)(uintptr_t)address);
     if (t == NULL)
-        return ref_for(h, address, l.size, NULL);
+        return ref_found(h, address, l.size, NULL);
     if (!fits)
         return raise_pointer(h->state,
                              "the pointer %p dangles: the object there is no %s any more",
                              (void *)(uintptr_t)address, gomem_type_name(t->t));
-    return ref_for(h, address, gomem_type_size(t->t), t);
+    return ref_found(h, address, gomem_type_size(t->t), t);
 }
 
 PyObject *value_load(struct py_ref *ref, struct py_type *type, uint64_t offset)

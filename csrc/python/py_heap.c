@@ -362,6 +362,8 @@ static bool free_with(struct py_heap *h, struct gomem_proc *p, uint64_t address,
     if (ref != NULL) {
         refs_remove(h, ref);
         ref->address = 0;
+    } else {
+        replays_forget(h, address);
     }
     roots_forget(h, address);
     return true;
@@ -537,7 +539,7 @@ static PyObject *heap_ref_at(PyObject *self, PyObject *arg)
         return ref_for(h, address, 0, NULL);
     if (l.place != GOMEM_PLACE_OBJECT)
         return raise_pointer(h->state, "there is no object at %p", (void *)(uintptr_t)address);
-    return ref_for(h, l.object, l.size, NULL);
+    return ref_found(h, l.object, l.size, NULL);
 }
 
 /* --- Inspection: raw bytes, which Python turns into tables --- */
@@ -623,6 +625,26 @@ static PyObject *heap_spans(PyObject *self, PyObject *unused)
 {
     (void)unused;
     return list_bytes((struct py_heap *)self, list_spans, sizeof(struct gomem_span));
+}
+
+static PyObject *heap_span_slots(PyObject *self, PyObject *arg)
+{
+    struct py_heap *h = (struct py_heap *)self;
+    uint64_t base = PyLong_AsUnsignedLongLong(arg);
+    if (base == (uint64_t)-1 && PyErr_Occurred())
+        return NULL;
+    if (!heap_usable(h))
+        return NULL;
+    enum { MOST_SLOTS = 65535 };
+    PyObject *slots = PyBytes_FromStringAndSize(NULL, MOST_SLOTS);
+    if (slots == NULL)
+        return NULL;
+    size_t n;
+    Py_BEGIN_ALLOW_THREADS
+    n = gomem_span_slots(h->rt, base, (uint8_t *)PyBytes_AS_STRING(slots), MOST_SLOTS);
+    Py_END_ALLOW_THREADS
+    _PyBytes_Resize(&slots, (Py_ssize_t)n);
+    return slots;
 }
 
 static PyObject *heap_arenas(PyObject *self, PyObject *unused)
@@ -900,6 +922,7 @@ static PyMethodDef heap_methods[] = {
     {"_ref_at", heap_ref_at, METH_O, NULL},
     {"_memstats", heap_memstats, METH_NOARGS, NULL},
     {"_spans", heap_spans, METH_NOARGS, NULL},
+    {"_span_slots", heap_span_slots, METH_O, NULL},
     {"_arenas", heap_arenas, METH_NOARGS, NULL},
     {"_free_runs", heap_free_runs, METH_NOARGS, NULL},
     {"_page_states", heap_page_states, METH_VARARGS, NULL},

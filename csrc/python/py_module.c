@@ -92,6 +92,8 @@ static int module_exec(PyObject *module)
         {&st->roots_type, &roots_spec, "Roots"},
         {&st->type_type, &type_spec, "Type"},
         {&st->size_classes_type, &size_classes_spec, "SizeClasses"},
+        {&st->trace_type, &trace_spec, "Trace"},
+        {&st->replay_type, &replay_spec, "Replay"},
     };
     for (size_t i = 0; i < Py_ARRAY_LENGTH(types); i++) {
         *types[i].slot = add_type(module, types[i].spec, types[i].name);
@@ -109,6 +111,8 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->roots_type);
     Py_VISIT(st->type_type);
     Py_VISIT(st->size_classes_type);
+    Py_VISIT(st->trace_type);
+    Py_VISIT(st->replay_type);
     Py_VISIT(st->error);
     Py_VISIT(st->invalid_pointer);
     Py_VISIT(st->heap_closed);
@@ -126,6 +130,8 @@ static int module_clear(PyObject *module)
     Py_CLEAR(st->roots_type);
     Py_CLEAR(st->type_type);
     Py_CLEAR(st->size_classes_type);
+    Py_CLEAR(st->trace_type);
+    Py_CLEAR(st->replay_type);
     Py_CLEAR(st->error);
     Py_CLEAR(st->invalid_pointer);
     Py_CLEAR(st->heap_closed);

@@ -83,6 +83,14 @@ PyObject *ref_for(struct py_heap *h, uint64_t address, uint64_t size, struct py_
     return Py_NewRef((PyObject *)ref);
 }
 
+PyObject *ref_found(struct py_heap *h, uint64_t address, uint64_t size, struct py_type *type)
+{
+    PyObject *ref = ref_for(h, address, size, type);
+    if (ref != NULL)
+        replays_forget(h, address);
+    return ref;
+}
+
 static void ref_dealloc(PyObject *self)
 {
     struct py_ref *ref = (struct py_ref *)self;
@@ -170,7 +178,7 @@ static PyObject *get_slot_size(PyObject *self, void *unused)
     return look((struct py_ref *)self, &l) ? PyLong_FromUnsignedLongLong(l.size) : NULL;
 }
 
-/* Derived in Python: a row of Heap.spans(). */
+/* Made in Python. */
 static PyObject *get_span(PyObject *self, void *unused)
 {
     (void)unused;
@@ -178,7 +186,9 @@ static PyObject *get_span(PyObject *self, void *unused)
     uint64_t address = ref_address(ref);
     if (address == 0)
         return NULL;
-    return PyObject_CallMethod((PyObject *)ref->heap, "_span_of", "K", address);
+    if (ref->size == 0)
+        Py_RETURN_NONE;
+    return PyObject_CallMethod((PyObject *)ref->heap, "span", "K", address);
 }
 
 /* --- Fields --- */
@@ -499,7 +509,7 @@ static PyGetSetDef ref_getset[] = {
      "Bytes there are: of the slot, without a malloc header; of a tiny object, up to the next.",
      NULL},
     {"size_class", get_size_class, NULL, "Size class of its span; 0: large.", NULL},
-    {"span", get_span, NULL, "The span it lies in, as a record of Heap.spans().", NULL},
+    {"span", get_span, NULL, "The gomem.Span it lies in, as it is now; None for an object of size 0.", NULL},
     {"type", get_type, NULL, "Its gomem.Type, or None.", NULL},
     {"heap", get_heap, NULL, "The Heap it lies in.", NULL},
     {"freed", get_freed, NULL, "True once it was freed or the heap closed.", NULL},

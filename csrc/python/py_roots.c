@@ -479,6 +479,8 @@ static bool free_addresses(struct py_heap *h, PyObject *arg)
             put_back(h, a.values, done, &taken);
             for (Py_ssize_t i = 0; h->roots != NULL && i < done; i++)
                 roots_forget(h, a.values[i]);
+            for (Py_ssize_t i = 0; h->replays != NULL && i < done; i++)
+                replays_forget(h, a.values[i]);
         }
         heap_end_batch(h);
         ok = batch_ended(h, a.values, a.n, took, done);

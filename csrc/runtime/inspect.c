@@ -7,6 +7,7 @@
  */
 #include <string.h>
 
+#include "heap/malloc.h"
 #include "runtime/runtime.h"
 
 /* Go's smallest heap goal, scaled by GOGC. */
@@ -69,6 +70,31 @@ size_t gomem_spans(struct gomem_runtime *rt, struct gomem_span *out, size_t capa
         };
     }
     start_everything(rt);
+    return n;
+}
+
+static uint8_t slot_state(const struct mheap *h, const struct mspan *s, unsigned i)
+{
+    if (span_is_large(s) || slot_is_live_locked(h, s, i))
+        return 1;
+    const struct mcache *owner = span_owner_locked(h, s);
+    return owner != NULL && mcache_window_has(owner, s, i) ? 2 : 0;
+}
+
+size_t gomem_span_slots(struct gomem_runtime *rt, uint64_t base, uint8_t *out, size_t capacity)
+{
+    size_t n = 0;
+    if (!stop_world(&rt->sched))
+        return 0;
+    struct mspan *s = span_of(rt->heap, base);
+    if (s != NULL && s->base == base && s->state == SPAN_IN_USE) {
+        spin_lock(&s->lock);
+        n = s->nelems;
+        for (unsigned i = 0; i < MIN(n, capacity); i++)
+            out[i] = slot_state(rt->heap, s, i);
+        spin_unlock(&s->lock);
+    }
+    start_world(&rt->sched);
     return n;
 }
 

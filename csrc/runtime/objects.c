@@ -22,34 +22,42 @@ static COLD bool reclaim(struct p *p)
     return p_acquire_id(&rt->sched, id) != NULL;
 }
 
-void *gomem_alloc(struct gomem_proc *proc, size_t size)
+/* By itself, so that the common case in gomem_alloc needs no stack. */
+static NOINLINE void *alloc_uncommon(struct p *p, size_t size)
 {
-    struct p *p = proc_p(proc);
     void *object = malloc_noscan(p->mcache, size);
     if (UNLIKELY(object == NULL && size <= MAX_ALLOC && reclaim(p)))
         object = malloc_noscan(p->mcache, size);
     return object;
 }
 
-void *gomem_alloc_typed(struct gomem_proc *proc, const struct gomem_type *type, size_t count)
+void *gomem_alloc(struct gomem_proc *proc, size_t size)
 {
-    const struct type *t = (const struct type *)type;
-    struct p *p = proc_p(proc);
-    size_t size;
-    if (__builtin_mul_overflow(t->size, count, &size))
-        return NULL;
+    void *object = malloc_noscan_fast(proc_p(proc)->mcache, size);
+    return LIKELY(object != NULL) ? object : alloc_uncommon(proc_p(proc), size);
+}
+
+static NOINLINE void *alloc_typed_uncommon(struct p *p, size_t size, const struct type *t)
+{
     void *object = malloc_typed(p->mcache, size, t);
     if (UNLIKELY(object == NULL && size <= MAX_ALLOC && reclaim(p)))
         object = malloc_typed(p->mcache, size, t);
     return object;
 }
 
+void *gomem_alloc_typed(struct gomem_proc *proc, const struct gomem_type *type, size_t count)
+{
+    const struct type *t = (const struct type *)type;
+    size_t size;
+    if (__builtin_mul_overflow(t->size, count, &size))
+        return NULL;
+    void *object = malloc_typed_fast(proc_p(proc)->mcache, size, t);
+    return LIKELY(object != NULL) ? object : alloc_typed_uncommon(proc_p(proc), size, t);
+}
+
 enum gomem_status gomem_free(struct gomem_proc *p, void *object)
 {
-    struct mcache *c = proc_p(p)->mcache;
-    if ((uintptr_t)object == c->heap->zerobase)
-        return GOMEM_OK;
-    return free_object(c, (uintptr_t)object);
+    return free_object(proc_p(p)->mcache, (uintptr_t)object);
 }
 
 /* --- Objects of which only the size is known --- */

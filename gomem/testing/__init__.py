@@ -253,7 +253,9 @@ class HeapMachine(RuleBasedStateMachine):
             for ref, size in refs:
                 self.keep(ref, size)
 
-    @rule(first=st.integers(0, 3), count=st.integers(1, 4), size=sizes(max_size=200_000, zero=False))
+    @rule(
+        first=st.integers(0, 3), count=st.integers(1, 4), size=sizes(max_size=200_000, zero=False)
+    )
     def alloc_refused(self, first: int, count: int, size: int) -> None:
         """The system refuses some calls while an object is allocated: it is there, or it is not."""
         with os_refuses(self.heap, first, count):

@@ -22,7 +22,7 @@ def test_every_byte_of_an_object(heap: gomem.Heap, size: int, noscan: bool) -> N
             assert found.ref is ref
             assert (found.object, found.offset, found.size) == (ref.address, offset, ref.slot_size)
             assert (found.size_class, found.noscan, found.tiny) == (ref.size_class, noscan, False)
-            assert found.span == ref.span["base"]
+            assert found.span == ref.span.base
             assert found.arena is not None and found.arena <= ref.address < found.arena + (64 << 20)
     for ref in refs:
         address = ref.address

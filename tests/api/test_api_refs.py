@@ -29,10 +29,10 @@ def test_attributes(heap: gomem.Heap) -> None:
     assert (ref.size, ref.slot_size, ref.size_class) == (100, 112, 9)
     assert ref.heap is heap and ref.type is None and not ref.freed
     span = ref.span
-    assert span["base"] <= ref.address < span["base"] + span["npages"] * 8192
-    assert span["elem_size"] == 112 and span["size_class"] == 9 and span["noscan"]
+    assert span.base <= ref.address < span.base + span.npages * 8192
+    assert span.elem_size == 112 and span.size_class == 9 and span.noscan
     large = heap.alloc(100_000)
-    assert large.size_class == 0 and large.span["large"] and large.span["nelems"] == 1
+    assert large.size_class == 0 and large.span.large and large.span.nelems == 1
     assert hex(ref.address) in repr(ref) and "100 bytes" in repr(ref)
     assert {"address", "view", "span"} <= set(dir(ref))
     with pytest.raises(AttributeError):

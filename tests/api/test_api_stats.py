@@ -142,7 +142,7 @@ def test_identities_while_threads_work() -> None:
 def test_counts(heap: gomem.Heap) -> None:
     refs = [heap.alloc(100) for _ in range(10)]
     large = heap.alloc(100_000)
-    assert large.span["elem_size"] == 106_496
+    assert large.span.elem_size == 106_496
     s = heap.stats()
     assert (s.mallocs, s.frees, s.heap_objects) == (11, 0, 11)
     assert s.heap_alloc == 10 * 112 + 106_496  # Go counts a large object's pages

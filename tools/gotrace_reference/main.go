@@ -1,6 +1,6 @@
 // Reads execution traces with Go's own reader and prints what gomem's reader must find, as a flat
-// JSON object: counts by kind, bytes by type, live objects by span class, peaks. The bookkeeping is
-// the obvious one, with maps. Run by tools/gotrace_golden.sh, which makes Go's internal/trace
+// JSON object: counts by kind, bytes by type, live objects by span class, peaks; zeros are left out. The
+// bookkeeping is the obvious one, with maps. Run by tools/gotrace_golden.sh, which makes Go's internal/trace
 // importable as gotracereference/trace.
 package main
 
@@ -36,20 +36,24 @@ type object struct {
 	proc        trace.ProcID
 	existed     bool
 	parts       int
+	cycle       int
 }
 
 type state struct {
 	out                     map[string]uint64
 	min, page, align, stack uint64
-	types                   map[uint64]string // of the current generation
-	spans                   map[uint64]*span  // by base
-	pages                   map[uint64]*span
+	types                   map[uint64]string    // of the current generation
+	spans                   map[uint64][]*span   // by base; the oldest first
+	pages                   map[uint64]*span     // the newest
 	objects                 map[uint64][]*object // by slot; the oldest first
 	stacks                  map[uint64][]uint64  // sizes
 	heapBytes, otherBytes   uint64
 	liveBytes, liveObjects  uint64
 	stackBytes, liveStacks  uint64
 	peakTime                trace.Time
+	first, last             trace.Time // of events but syncs
+	snapshot                *trace.ClockSnapshot
+	cycle                   int // ends of marking so far
 }
 
 func (s *state) batch(data []byte) {
@@ -78,12 +82,13 @@ func (s *state) batch(data []byte) {
 func (s *state) spanEvent(ev trace.Event, name string, args []uint64) {
 	base := s.min + args[0]*s.page
 	if name == "SpanFree" {
-		sp := s.spans[base]
-		if sp == nil {
-			s.out["span_free_unmatched"]++
+		list := s.spans[base]
+		if len(list) == 0 {
+			s.out["unmatched_frees"]++
 			return
 		}
-		delete(s.spans, base)
+		sp := list[0]
+		s.spans[base] = list[1:]
 		for p := sp.base; p < sp.base+sp.bytes; p += s.page {
 			if s.pages[p] == sp {
 				delete(s.pages, p)
@@ -97,10 +102,7 @@ func (s *state) spanEvent(ev trace.Event, name string, args []uint64) {
 		return
 	}
 	sp := &span{base: base, bytes: args[1] * s.page, class: args[2] >> 1, heap: args[2]&1 == 0}
-	if s.spans[base] != nil {
-		s.out["span_alloc_on_live"]++
-	}
-	s.spans[base] = sp
+	s.spans[base] = append(s.spans[base], sp)
 	for p := base; p < base+sp.bytes; p += s.page {
 		s.pages[p] = sp
 	}
@@ -125,26 +127,19 @@ func (s *state) slotSize(sp *span) uint64 {
 func (s *state) objectEvent(ev trace.Event, name string, args []uint64) {
 	address := s.min + args[0]*s.align
 	s.out["sum_of_addresses_"+name] += address
-	s.out[fmt.Sprintf("proc_%d_%s", int(ev.Proc()), name)]++
 	// An event carries the address as its user knows it when an object is allocated (behind the malloc
 	// header, inside a tiny block), and its slot's when it exists or is freed.
-	sp := s.pages[address&^(s.page-1)]
-	slot := address
-	if sp != nil && sp.heap {
-		size := s.slotSize(sp)
-		slot = sp.base + (address-sp.base)/size*size
-	}
 	if name == "HeapObjectFree" {
-		list := s.objects[slot]
+		list := s.objects[address]
 		if len(list) == 0 {
-			s.out["object_free_unmatched"]++
+			s.out["unmatched_frees"]++
 			return
 		}
 		o := list[0]
 		if len(list) == 1 {
-			delete(s.objects, slot)
+			delete(s.objects, address)
 		} else {
-			s.objects[slot] = list[1:]
+			s.objects[address] = list[1:]
 		}
 		s.liveBytes -= o.size
 		s.liveObjects--
@@ -156,17 +151,21 @@ func (s *state) objectEvent(ev trace.Event, name string, args []uint64) {
 		typ = "unknown"
 	}
 	s.out["type_count_"+typ]++
+	sp := s.pages[address&^(s.page-1)]
 	if sp == nil || !sp.heap {
 		s.out["object_without_span"]++
 		return
 	}
 	size, half := s.slotSize(sp), uint64(0)
+	slot := sp.base + (address-sp.base)/size*size
 	if sp.class == 2<<1|1 { // blocks of tiny objects
 		half = address & 15
 		if list := s.objects[slot]; len(list) > 0 {
 			o := list[len(list)-1]
 			own := o.proc == ev.Proc() || o.existed
-			if o.half <= half && (own || half != 0) && o.parts < 16 && name == "HeapObjectAlloc" {
+			// A sweep, which begins when marking ends, makes Ps give up their blocks.
+			if o.half <= half && (own || half != 0) && o.parts < 16 && o.cycle == s.cycle &&
+				name == "HeapObjectAlloc" {
 				o.parts++
 				o.half = half
 				s.out["tiny_parts"]++
@@ -174,10 +173,8 @@ func (s *state) objectEvent(ev trace.Event, name string, args []uint64) {
 			}
 		}
 	}
-	if len(s.objects[slot]) != 0 {
-		s.out["object_alloc_on_live"]++
-	}
-	s.objects[slot] = append(s.objects[slot], &object{size, sp.class, half, ev.Proc(), name == "HeapObject", 1})
+	s.objects[slot] = append(s.objects[slot],
+		&object{size, sp.class, half, ev.Proc(), name == "HeapObject", 1, s.cycle})
 	s.liveBytes += size
 	s.liveObjects++
 	s.out[fmt.Sprintf("live_class_%d", sp.class)]++
@@ -189,7 +186,7 @@ func (s *state) stackEvent(name string, args []uint64) {
 	if name == "GoroutineStackFree" {
 		list := s.stacks[address]
 		if len(list) == 0 {
-			s.out["stack_free_unmatched"]++
+			s.out["unmatched_frees"]++
 			return
 		}
 		s.stackBytes -= list[0]
@@ -206,9 +203,16 @@ func (s *state) stackEvent(name string, args []uint64) {
 	s.liveStacks++
 }
 
+func (s *state) proc(ev trace.Event, name string) {
+	s.out[fmt.Sprintf("proc_%d_%s", int(ev.Proc()), name)]++
+}
+
 func (s *state) event(ev trace.Event) {
 	switch ev.Kind() {
 	case trace.EventSync:
+		if c := ev.Sync().ClockSnapshot; c != nil && s.snapshot == nil {
+			s.snapshot = c
+		}
 		s.types = map[uint64]string{}
 		for _, b := range ev.Sync().ExperimentalBatches["AllocFree"] {
 			if len(b.Data) > 0 {
@@ -219,13 +223,22 @@ func (s *state) event(ev trace.Event) {
 	case trace.EventMetric:
 		m := ev.Metric()
 		s.out["metric_"+m.Name]++
+		s.proc(ev, m.Name)
 		s.out["last_"+m.Name] = m.Value.Uint64()
 	case trace.EventRangeBegin:
 		s.out["begin_"+ev.Range().Name]++
+		s.proc(ev, "begin_"+ev.Range().Name)
+		if ev.Range().Name == "GC mark assist" {
+			s.out["sum_of_assisting_goroutines"] += uint64(ev.Goroutine())
+		}
 	case trace.EventRangeActive:
 		s.out["active_"+ev.Range().Name]++
 	case trace.EventRangeEnd:
 		s.out["end_"+ev.Range().Name]++
+		s.proc(ev, "end_"+ev.Range().Name)
+		if ev.Range().Name == "GC concurrent mark phase" {
+			s.cycle++
+		}
 		for _, a := range ev.RangeAttributes() {
 			s.out["sum_"+a.Name] += a.Value.Uint64()
 		}
@@ -240,6 +253,7 @@ func (s *state) event(ev trace.Event) {
 			args[i] = x.ArgValue(i).Uint64()
 		}
 		s.out["count_"+x.Name]++
+		s.proc(ev, x.Name)
 		switch {
 		case strings.HasPrefix(x.Name, "Span"):
 			s.spanEvent(ev, x.Name, args)
@@ -255,7 +269,7 @@ func run(r io.Reader) (map[string]uint64, error) {
 	s := &state{
 		out:     map[string]uint64{},
 		types:   map[uint64]string{},
-		spans:   map[uint64]*span{},
+		spans:   map[uint64][]*span{},
 		pages:   map[uint64]*span{},
 		objects: map[uint64][]*object{},
 		stacks:  map[uint64][]uint64{},
@@ -275,6 +289,11 @@ func run(r io.Reader) (map[string]uint64, error) {
 		}
 		if ev.Kind() == trace.EventSync {
 			syncs++
+		} else {
+			if s.first == 0 {
+				s.first = ev.Time()
+			}
+			s.last = ev.Time()
 		}
 		s.event(ev)
 	}
@@ -284,6 +303,20 @@ func run(r io.Reader) (map[string]uint64, error) {
 	o["final_live_bytes"], o["final_live_objects"] = s.liveBytes, s.liveObjects
 	o["final_heap_bytes"], o["final_other_bytes"] = s.heapBytes, s.otherBytes
 	o["final_stack_bytes"], o["final_stacks"] = s.stackBytes, s.liveStacks
+	// Go's reader gives no two events the same time, but moves one of them by a nanosecond: these are
+	// to be compared with a tolerance.
+	o["time_duration"] = uint64(s.last - s.first)
+	if s.peakTime != 0 {
+		o["time_peak"] = uint64(s.peakTime - s.first)
+	}
+	if s.snapshot != nil {
+		o["time_start_unix"] = uint64(s.snapshot.Wall.UnixNano() - int64(s.snapshot.Trace-s.first))
+	}
+	for key, value := range o {
+		if value == 0 {
+			delete(o, key)
+		}
+	}
 	return o, nil
 }
 

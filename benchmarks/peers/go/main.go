@@ -2,25 +2,22 @@
 // BenchmarkMallocTypeInfo8, 16, 32 and BenchmarkMallocLargeStruct (runtime/malloc_test.go).
 //
 //	program NAME MILLISECONDS
-//	program version
 //
-// A line a repetition: nanoseconds an object. A repetition allocates 32 MiB or more, which is eight
-// collections of a heap of Go's least size, 4 MiB, so that each holds its share of the collector's
-// work; objects die at once. Run with GOMAXPROCS=1, the collector works on the same CPU.
+// A line a benchmark of testing.Benchmark: nanoseconds an object, its share of the collections
+// included. Objects die at once: with a heap of Go's least size, 4 MiB, a benchmark of 50 ms sees ten
+// collections or more. Run with GOMAXPROCS=1, the collector works on the same CPU.
 package main
 
 import (
+	"flag"
 	"fmt"
 	"os"
-	"runtime"
 	"strconv"
+	"testing"
 	"time"
 )
 
-const (
-	repetitionBytes = 32 << 20
-	maxReports      = 4096
-)
+const benchTime = "50ms"
 
 type largeStruct struct {
 	x [16][]byte
@@ -38,74 +35,62 @@ func escape[T any](p T) {
 	}
 }
 
-type workload struct {
-	size int // bytes of an object
-	run  func(n int)
-}
-
-var workloads = map[string]workload{
-	"malloc8": {8, func(n int) {
-		for i := 0; i < n; i++ {
+var benchmarks = map[string]func(b *testing.B){
+	"malloc8": func(b *testing.B) {
+		for i := 0; i < b.N; i++ {
 			escape(new(int64))
 		}
-	}},
-	"malloc16": {16, func(n int) {
-		for i := 0; i < n; i++ {
+	},
+	"malloc16": func(b *testing.B) {
+		for i := 0; i < b.N; i++ {
 			escape(new([2]int64))
 		}
-	}},
-	"malloc32": {32, func(n int) {
-		for i := 0; i < n; i++ {
+	},
+	"malloc32": func(b *testing.B) {
+		for i := 0; i < b.N; i++ {
 			escape(new([4]int64))
 		}
-	}},
-	"typeinfo8": {8, func(n int) {
-		for i := 0; i < n; i++ {
+	},
+	"typeinfo8": func(b *testing.B) {
+		for i := 0; i < b.N; i++ {
 			escape(new(struct{ p [1]*int }))
 		}
-	}},
-	"typeinfo16": {16, func(n int) {
-		for i := 0; i < n; i++ {
+	},
+	"typeinfo16": func(b *testing.B) {
+		for i := 0; i < b.N; i++ {
 			escape(new(struct{ p [2]*int }))
 		}
-	}},
-	"typeinfo32": {32, func(n int) {
-		for i := 0; i < n; i++ {
+	},
+	"typeinfo32": func(b *testing.B) {
+		for i := 0; i < b.N; i++ {
 			escape(new(struct{ p [4]*int }))
 		}
-	}},
-	"largestruct": {768, func(n int) {
-		for i := 0; i < n; i++ {
+	},
+	"largestruct": func(b *testing.B) {
+		for i := 0; i < b.N; i++ {
 			escape(make([]largeStruct, 2))
 		}
-	}},
+	},
 }
 
 func main() {
-	if len(os.Args) == 2 && os.Args[1] == "version" {
-		fmt.Println(runtime.Version())
-		return
-	}
+	testing.Init()
 	if len(os.Args) != 3 {
 		fmt.Fprintln(os.Stderr, "usage: program NAME MILLISECONDS")
 		os.Exit(1)
 	}
-	w, ok := workloads[os.Args[1]]
+	f, ok := benchmarks[os.Args[1]]
 	ms, err := strconv.Atoi(os.Args[2])
 	if !ok || err != nil {
-		fmt.Fprintln(os.Stderr, "no such workload, or no such time")
+		fmt.Fprintln(os.Stderr, "no such benchmark, or no such time")
 		os.Exit(1)
 	}
-	n := repetitionBytes / w.size
-	reports := make([]float64, 0, maxReports)
-	w.run(n)
-	end := time.Now().Add(time.Duration(ms) * time.Millisecond)
-	for len(reports) < 3 || time.Now().Before(end) && len(reports) < maxReports {
-		start := time.Now()
-		w.run(n)
-		reports = append(reports, float64(time.Since(start).Nanoseconds())/float64(n))
+	if err := flag.Set("test.benchtime", benchTime); err != nil {
+		panic(err)
 	}
-	for _, ns := range reports {
-		fmt.Printf("%.4g\n", ns)
+	end := time.Now().Add(time.Duration(ms) * time.Millisecond)
+	for first := true; first || time.Now().Before(end); first = false {
+		r := testing.Benchmark(f)
+		fmt.Printf("%.4g\n", float64(r.T.Nanoseconds())/float64(r.N))
 	}
 }

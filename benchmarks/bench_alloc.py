@@ -1,0 +1,245 @@
+"""What does an allocation cost, beside Go's and beside other allocators?
+
+    python benchmarks/bench_alloc.py [--quick] [--json PATH] [--only GROUP ...]
+    python benchmarks/bench_alloc.py --markdown JSON    # figures of a run into README.md
+    python -m gomem bench alloc [--quick] [--json PATH]
+
+README.md says what is measured and how.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import reporting
+from building import BUILD, ROOT, Programs, build
+from measuring import Case, Measure, Row, Target, program_measure
+from tqdm import tqdm
+
+MALLOCS = ("glibc", "mimalloc", "jemalloc", "tcmalloc")
+GO_NOSCAN = Target("<= 0.35 x Go", ratio_at_most=0.35)
+GO_SCAN = Target("<= 0.40 x Go", ratio_at_most=0.40)
+MIMALLOC = Target("<= 1.5 x mimalloc", ratio_at_most=1.5)
+SCALE = Target(">= 1.8", value_at_least=1.8)
+FLAT = Target("flat: <= 1.25", ratio_at_most=1.25)
+PYTHON_ALLOC = Target("<= 120 ns", value_at_most=120)
+ALLOC_MANY = Target("<= 1.3 x C", ratio_at_most=1.3)
+TRACE_SPEED = Target(">= 150 MB/s", value_at_least=150)
+REPLAY_PEAK = Target("<= 1.05 x Go", ratio_at_most=1.05)
+
+
+@dataclass(frozen=True)
+class Effort:
+    rounds: int
+    heavy_rounds: int
+    """Of what takes a second or more."""
+    milliseconds: int
+    """Of one process."""
+    live_mib: tuple[int, ...]
+    threads: tuple[int, ...]
+
+
+FULL = Effort(15, 5, 40, (16, 256, 1024, 4096), (2, 4))
+QUICK = Effort(5, 3, 15, (16, 256), (2,))
+
+
+class Bench:
+    """The cases, as far as their programs could be built."""
+
+    def __init__(self, programs: Programs, effort: Effort) -> None:
+        self.programs = programs
+        self.effort = effort
+        self.notes: list[str] = []
+
+    def c(self, who: str, name: str, size: int = 0, threads: int = 1, *files: Path) -> Measure:
+        program = self.programs.paths[who]
+        return program_measure([program, name, str(size), str(threads),
+                                str(self.effort.milliseconds), *files])  # fmt: skip
+
+    def mallocs(self, name: str, size: int = 0, threads: int = 1, *files: Path) -> dict[str, Measure]:
+        return {who: self.c(who, name, size, threads, *files)
+                for who in MALLOCS if who in self.programs.paths}  # fmt: skip
+
+    def against_mallocs(
+        self, group: str, name: str, size: int = 0, threads: int = 1, *, unit: str = "ns",
+        shown: str = "", targets: dict[str | None, Target] | None = None,
+    ) -> Case:  # fmt: skip
+        return Case(group, shown or f"{name} {size or ''}".strip(),
+                    self.c("gomem", name, size, threads), self.mallocs(name, size, threads),
+                    unit, targets)  # fmt: skip
+
+    def go(self) -> Iterator[Case]:
+        program = self.programs.paths.get("go")
+        if program is None:
+            return
+        for size in (8, 16, 32):
+            yield self.against_go(f"malloc{size}", "fifo", size, GO_NOSCAN)
+        for size in (8, 16, 32):
+            yield self.against_go(f"typeinfo{size}", "typed-fifo", size, GO_SCAN)
+        yield self.against_go("largestruct", "typed-fifo", 768, GO_SCAN)
+        for size in (8, 16, 32):
+            yield self.against_go(f"malloc{size}", "alloc-only", size, None, ", alloc alone")
+
+    def against_go(
+        self, name: str, workload: str, size: int, target: Target | None, suffix: str = ""
+    ) -> Case:
+        go = program_measure([self.programs.paths["go"], name, str(self.effort.milliseconds)],
+                             environment={"GOMAXPROCS": "1"})  # fmt: skip
+        return Case("go", name + suffix, self.c("gomem", workload, size), {"go": go},
+                    targets={"go": target} if target else None)  # fmt: skip
+
+    def fast_path(self) -> Iterator[Case]:
+        for name in ("pair", "fifo", "lifo"):
+            for size in (8, 16, 32, 512):
+                targets = {"mimalloc": MIMALLOC} if size <= 32 else None
+                yield self.against_mallocs("fast path", name, size, targets=targets)
+
+    def mixed(self) -> Iterator[Case]:
+        for name in ("fifo100k", "lifo100k"):
+            yield self.against_mallocs("mixed", name, 32)
+        for name in ("churn", "churn-zeroed", "churn-large", "churn-large-zeroed"):
+            yield self.against_mallocs("mixed", name)
+
+    def threads(self) -> Iterator[Case]:
+        for threads in self.effort.threads:
+            for name in ("larson", "xmalloc"):
+                yield self.against_mallocs("threads", name, 0, threads,
+                                           shown=f"{name}, {threads} threads")  # fmt: skip
+        for name, size in (("threads-fifo", 32), ("threads-churn", 0)):
+            for threads in self.effort.threads:
+                one = self.c("gomem", name, size, 1)
+                peers = {"itself, 1 thread": one, **self.mallocs(name, size, threads)}
+                yield Case("threads", f"{name}, {threads} threads",
+                           self.c("gomem", name, size, threads), peers,
+                           targets={"itself, 1 thread": FLAT})  # fmt: skip
+
+    def scaling(self) -> Iterator[Case]:
+        for name, size in (("scale-fifo", 32), ("scale-churn", 0)):
+            yield self.against_mallocs("scaling", name, size, 2, unit="x", targets={None: SCALE})
+        yield Case("scaling", "no memory at all", self.c("gomem", "scale-none", 0, 2), {}, "x")
+
+    def live(self) -> Iterator[Case]:
+        free = _available_mib()
+        for name in ("live", "live-holes"):
+            for mib in self.effort.live_mib:
+                if free < mib * 1.5 + 512:
+                    self.notes.append(f"{name} {mib} MB is skipped: {free} MB of memory are free")
+                    continue
+                peers = {"itself, 1 MB": self.c("gomem", name, 1), **self.mallocs(name, mib)}
+                if mib > 256:
+                    peers = {k: v for k, v in peers.items() if k in ("itself, 1 MB", "mimalloc")}
+                yield Case("live heap", f"{name}, {mib} MB", self.c("gomem", name, mib), peers,
+                           targets={"itself, 1 MB": FLAT}, heavy=mib > 64)  # fmt: skip
+
+    def python(self) -> Iterator[Case]:
+        def measure(name: str) -> Measure:
+            script = Path(__file__).with_name("python_loops.py")
+            return program_measure([sys.executable, script, name],
+                                   environment={"PYTHONPATH": str(self.programs.package)})  # fmt: skip
+
+        yield Case("python", "heap.alloc(16)", measure("alloc"), {}, targets={None: PYTHON_ALLOC},
+                   heavy=True)  # fmt: skip
+        yield Case("python", "heap.alloc(16), heap.free", measure("alloc_free"), {}, heavy=True)
+        for heap in ("fresh", "warm"):
+            yield Case("python", f"alloc_many of 1M x 16 B, {heap} heap",
+                       measure(f"many_{heap}"), {"C loop": self.c("gomem", f"loop-{heap}", 16)},
+                       targets={"C loop": ALLOC_MANY}, heavy=True)  # fmt: skip
+        yield Case("python", "free_many of them", measure("free_many"),
+                   {"C loop": self.c("gomem", "unloop", 16)}, heavy=True)  # fmt: skip
+
+    def traces(self) -> Iterator[Case]:
+        paths = sorted((ROOT / "gomem" / "data").glob("*.trace.gz"))
+        if not paths:
+            self.notes.append("recorded traces: none in gomem/data")
+        for path in paths:
+            yield from self.trace(path)
+
+    def trace(self, path: Path) -> Iterator[Case]:
+        name = path.name.removesuffix(".trace.gz")
+        raw, operations = BUILD / f"{name}.trace", BUILD / f"{name}.ops"
+        raw.write_bytes(gzip.decompress(path.read_bytes()))
+        self.c("gomem", "trace-ops", 0, 1, raw, operations)()
+        yield Case("traces", f"reading {name}", self.c("gomem", "trace-read", 0, 1, raw), {},
+                   "MB/s", {None: TRACE_SPEED})  # fmt: skip
+        yield Case("traces", f"replaying {name}", self.c("gomem", "replay", 0, 1, operations),
+                   self.mallocs("replay", 0, 1, operations), heavy=True)  # fmt: skip
+        yield Case("traces", f"resident after {name}",
+                   self.c("gomem", "replay-peak", 0, 1, operations),
+                   self.mallocs("replay-peak", 0, 1, operations), "MiB", heavy=True)  # fmt: skip
+
+
+def _available_mib() -> int:
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) // 1024
+    return 0
+
+
+GROUPS = ("go", "fast_path", "mixed", "threads", "scaling", "live", "python", "traces")
+
+
+def measure_all(bench: Bench, groups: tuple[str, ...]) -> list[Row]:
+    """Runs the groups' cases. One that fails leaves a note and no row."""
+    cases: list[Case] = []
+    for group in groups:
+        cases += getattr(bench, group)()
+    rows: list[Row] = []
+    effort = bench.effort
+    rounds = [effort.heavy_rounds if case.heavy else effort.rounds for case in cases]
+    total = sum(n * (1 + len(case.peers)) for n, case in zip(rounds, cases))
+    with tqdm(total=total, unit="run", file=sys.stderr, leave=False, disable=None) as bar:
+        for n, case in zip(rounds, cases):
+            bar.set_description(f"{case.group}: {case.name}"[:40])
+            try:
+                rows += case.run(n, lambda: bar.update(1))
+            except (OSError, ValueError) as e:
+                bench.notes.append(f"{case.name} failed: {e}")
+    return rows
+
+
+def main(
+    quick: bool = False, json_path: str | None = None, groups: tuple[str, ...] = GROUPS
+) -> int:
+    """Measures and prints; 1 if gomem's own program cannot be built or a workload fails."""
+    try:
+        programs = build()
+    except OSError as e:
+        print(e, file=sys.stderr)
+        return 1
+    for line in programs.skipped:
+        print(line)
+    bench = Bench(programs, QUICK if quick else FULL)
+    rows = measure_all(bench, groups)
+    report = reporting.Report(reporting.machine(programs.versions), quick,
+                              [*programs.skipped, *bench.notes], rows)  # fmt: skip
+    print(report.as_text())
+    if json_path is not None:
+        Path(json_path).write_text(json.dumps(report.to_json(), indent=1) + "\n")
+    return 1 if any(" failed: " in note for note in bench.notes) else 0
+
+
+def _command_line() -> int:
+    parser = argparse.ArgumentParser(description="measure gomem against Go and other allocators")
+    parser.add_argument("--quick", action="store_true", help="a coarse answer in under a minute")
+    parser.add_argument("--json", metavar="PATH", help="also write the rows as JSON")
+    parser.add_argument("--only", nargs="+", choices=GROUPS, metavar="GROUP",
+                        help=f"of {', '.join(GROUPS)}")  # fmt: skip
+    parser.add_argument("--markdown", metavar="JSON",
+                        help="measure nothing: put the figures of this file into README.md")  # fmt: skip
+    args = parser.parse_args()
+    if args.markdown:
+        reporting.write_readme(Path(args.markdown), Path(__file__).with_name("README.md"))
+        return 0
+    return main(args.quick, args.json, tuple(args.only or GROUPS))
+
+
+if __name__ == "__main__":
+    sys.exit(_command_line())

@@ -1,0 +1,122 @@
+"""How results are shown: tables for the terminal and for README.md, JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from measuring import Row
+
+QUESTIONS = {
+    "go": "Against Go: an object's whole life, Go's time includes its collections (ns an object)",
+    "fast path": "The fast path: objects of one size, malloc and free (ns a pair)",
+    "mixed": "Many objects, mixed sizes, large ones (ns a malloc and a free)",
+    "threads": "Threads: freed by another thread; each for itself (ns of a thread with a CPU)",
+    "scaling": "Two threads: the work they do at once over that of one alone",
+    "live heap": "Beside a live heap: 1000 objects of mixed sizes (ns a malloc and a free)",
+    "python": "From Python (ns an object)",
+    "traces": "Recorded Go programs",
+}
+HEADINGS = ("name", "gomem", "peer", "", "ratio", "spread", "target", "")
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+
+
+@dataclass
+class Report:
+    machine: dict[str, str]
+    quick: bool
+    notes: list[str]
+    rows: list[Row]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "machine": self.machine,
+            "quick": self.quick,
+            "notes": self.notes,
+            "rows": [row.to_json() for row in self.rows],
+        }
+
+    @classmethod
+    def from_json(cls, d: dict[str, Any]) -> Report:
+        return cls(d["machine"], d["quick"], d["notes"], [Row.from_json(r) for r in d["rows"]])
+
+    def _tables(self) -> list[tuple[str, list[tuple[str, ...]]]]:
+        groups = list(dict.fromkeys(row.group for row in self.rows))
+        return [(QUESTIONS.get(group, group), [_cells(r) for r in self.rows if r.group == group])
+                for group in groups]  # fmt: skip
+
+    def as_text(self) -> str:
+        lines = []
+        for question, table in self._tables():
+            lines += ["", question, *_aligned([HEADINGS, *table])]
+        lines += ["", "ratio: gomem / peer, the median over the rounds; spread: its quartiles"]
+        return "\n".join([*lines, *self.notes])
+
+    def as_markdown(self) -> str:
+        lines = [", ".join(f"{key} {value}" for key, value in self.machine.items()) + "."]
+        for question, table in self._tables():
+            lines += ["", f"**{question}**", "", _markdown_row(HEADINGS),
+                      _markdown_row(("---", "--:", "---", "--:", "--:", "---", "---", "---")),
+                      *(_markdown_row(cells) for cells in table)]  # fmt: skip
+        if self.notes:
+            lines += ["", *(f"- {note}" for note in self.notes)]
+        return "\n".join(lines)
+
+
+def machine(versions: dict[str, str]) -> dict[str, str]:
+    """What the figures depend on."""
+    model = platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    return {
+        "CPU": f"{model} x {len(os.sched_getaffinity(0))}",
+        "Linux": platform.release(),
+        "Python": platform.python_version(),
+        **{k: v for k, v in versions.items() if k != "gomem"},
+    }
+
+
+def _number(x: float) -> str:
+    return f"{x:.0f}" if abs(x) >= 100 else f"{x:.3g}"
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    spread = "" if row.spread is None else f"{row.spread[0]:.3g}-{row.spread[1]:.3g}"
+    return (
+        row.name,
+        f"{_number(row.gomem)} {row.unit}",
+        row.peer or "",
+        "" if row.peer_value is None else _number(row.peer_value),
+        "" if row.ratio is None else f"{row.ratio:.2f}",
+        spread,
+        row.target or "",
+        "" if row.met is None else "ok" if row.met else "MISS",
+    )
+
+
+def _aligned(table: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*table)]
+    right = (1, 3, 4)
+    return ["  " + "  ".join(cell.rjust(w) if i in right else cell.ljust(w)
+                             for i, (cell, w) in enumerate(zip(cells, widths))).rstrip()
+            for cells in table]  # fmt: skip
+
+
+def _markdown_row(cells: tuple[str, ...]) -> str:
+    return "| " + " | ".join(f"**{cell}**" if cell == "MISS" else cell for cell in cells) + " |"
+
+
+def write_readme(json_path: Path, readme: Path) -> None:
+    """Puts a run's figures between the marks in README.md."""
+    report = Report.from_json(json.loads(json_path.read_text()))
+    before, found, rest = readme.read_text().partition(BEGIN)
+    _, found_end, after = rest.partition(END)
+    if not (found and found_end):
+        raise ValueError(f"{readme} has no place for figures")
+    readme.write_text(f"{before}{BEGIN}\n{report.as_markdown()}\n{END}{after}")

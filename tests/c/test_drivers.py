@@ -1,0 +1,96 @@
+"""The C programs of this folder, in builds that look for different kinds of mistakes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import cdriver
+import pytest
+
+PROFILES = ["check", "asan", "tsan"]
+
+# What the sanitizers are told: end at the first report, with a status of their own.
+ENVIRONMENT = os.environ | {
+    "ASAN_OPTIONS": "exitcode=99:detect_leaks=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1",
+    "TSAN_OPTIONS": "exitcode=99:halt_on_error=1",
+}
+
+
+def run(program: Path, *args: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [program, *args],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def succeeds(program: Path, *args: str) -> str:
+    done = run(program, *args)
+    assert done.returncode == 0, f"{program.name} {' '.join(args)}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_smoke(profile: str) -> None:
+    assert "smoke: ok" in succeeds(cdriver.build("smoke", profile))
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_ownership(profile: str) -> None:
+    succeeds(cdriver.build("ownership_test", profile))
+
+
+# threads, rounds, operations a round, seed, and max_memory if it is to be scarce.
+STRESS = {
+    "check": [("4", "6", "8000", "1"), ("3", "4", "8000", "2", str(40 << 20)), ("1", "3", "8000", "3")],
+    "asan": [("4", "3", "4000", "4")],
+    "tsan": [("4", "2", "1500", "5")],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("profile", "args"), [(profile, args) for profile, runs in STRESS.items() for args in runs]
+)
+def test_stress_heap(profile: str, args: tuple[str, ...]) -> None:
+    assert "stress_heap:" in succeeds(cdriver.build("stress_heap", profile), *args)
+
+
+# --- The lock order checker ---
+
+
+def wrong_cases() -> list[str]:
+    """The program's list; read from the source so that collecting tests compiles nothing."""
+    source = (Path(__file__).parent / "lock_rank.c").read_text()
+    lines = [line.strip() for line in source.splitlines()]
+    return [line.split('"')[1] for line in lines if line.endswith("false},")]
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_locks_used_rightly(profile: str) -> None:
+    listed = succeeds(cdriver.build("lock_rank", profile)).split()
+    assert listed == wrong_cases() and len(listed) >= 9
+
+
+@pytest.mark.parametrize("case", wrong_cases())
+def test_locks_used_wrongly(case: str) -> None:
+    done = run(cdriver.build("lock_rank"), case)
+    assert done.returncode < 0, f"{case} went unnoticed"
+    wanted = {
+        "not_held": "releasing RUNTIME, which this thread does not hold",
+        "released_twice": "releasing MHEAP, which this thread does not hold",
+        "asserting_not_held": "check failed",
+        "spin_after_lock": "taking SPAN while holding MHEAP",
+        "out_of_order": "taking RUNTIME while holding MHEAP",
+    }
+    assert wanted.get(case, "lock order violated") in done.stderr
+
+
+def test_release_builds_do_not_check() -> None:
+    """The checker costs nothing where it is off: wrong order goes through."""
+    assert run(cdriver.build("lock_rank", "release"), "out_of_order").returncode == 0

@@ -1,0 +1,40 @@
+"""Span sets against a list, and under several threads."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gomem import _testing as door
+
+NSPANS = 8
+
+
+@given(st.lists(st.sampled_from(["pop", "take_all", *range(NSPANS)]), max_size=100))
+def test_is_a_stack(steps: list[str | int]) -> None:
+    spans, model = door.SpanSet(NSPANS), []
+    for step in steps:
+        if step == "pop":
+            assert spans.pop() == (model.pop() if model else None)
+        elif step == "take_all":
+            assert spans.take_all() == model[::-1]
+            model = []
+        elif step in model:
+            with pytest.raises(ValueError):
+                spans.push(int(step))
+        else:
+            spans.push(int(step))
+            model.append(step)
+        assert spans.count() == len(model)
+
+
+@pytest.mark.parametrize("nspans", [2, 3, 100])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_threads(nspans: int, seed: int) -> None:
+    """No span is got by two threads at once, and none is lost. Few spans make ABA likely."""
+    spans = door.SpanSet(nspans)
+    assert spans.race(4, 60_000, seed) == 0
+    assert spans.count() == nspans
+    assert sorted(spans.take_all()) == list(range(nspans))
+    assert spans.count() == 0

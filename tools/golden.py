@@ -1,0 +1,98 @@
+"""Makes the files of tests/golden from the Go that is installed: python tools/golden.py
+
+sizeclasses.json     the table of size classes, as Go's generated file has it
+memstats.json        the fields of runtime.MemStats
+metrics.json         the metrics of runtime/metrics
+malloc_roundup.json  slots of allocations, alignments, packing of tiny objects: measured
+
+The first is read from GOROOT, the others are what tools/golden_runtime.go prints. Facts only.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+GOLDEN = ROOT / "tests" / "golden"
+
+
+def go(*args: str) -> str:
+    return subprocess.run(["go", *args], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def go_version() -> str:
+    """The language's version: go1.26 of go1.26.8."""
+    match = re.match(r"go\d+\.\d+", go("env", "GOVERSION"))
+    assert match is not None
+    return match[0]
+
+
+def evaluate(expression: str) -> int:
+    """A Go constant expression of the kind ^uint32(0)/48 + 1."""
+    expression = expression.strip().replace("^uint32(0)", str(2**32 - 1)).replace("/", "//")
+    if not re.fullmatch(r"[\d\s/+*-]+", expression):
+        raise ValueError(f"no constant: {expression}")
+    return int(eval(expression, {}))
+
+
+def sizeclasses() -> dict[str, Any]:
+    """Go's file of size classes as numbers."""
+    text = (Path(go("env", "GOROOT")) / "src/internal/runtime/gc/sizeclasses.go").read_text()
+    rows = re.findall(
+        r"^//\s+(\d+)\s+(\d+)\s+(\d+)\s+(\d+)\s+(\d+)\s+([\d.]+)%\s+(\d+)$", text, re.MULTILINE
+    )
+    columns = ("class", "size", "span_bytes", "objects", "tail_waste", "max_waste", "min_align")
+    classes = [
+        {c: float(v) if c == "max_waste" else int(v) for c, v in zip(columns, row)} for row in rows
+    ]
+    constants = {n: int(v) for n, v in re.findall(r"^\t(\w+)\s+= (\d+)$", text, re.MULTILINE)}
+    arrays = {
+        name: [evaluate(item) for item in items.split(",")]
+        for name, items in re.findall(r"^var (\w+) = \[.*?\]uint\d+\{(.*)\}$", text, re.MULTILINE)
+    }
+    return {"classes": classes, "constants": constants, "arrays": arrays}
+
+
+def runtime() -> dict[str, Any]:
+    """What tools/golden_runtime.go prints."""
+    result: dict[str, Any] = json.loads(go("run", str(ROOT / "tools" / "golden_runtime.go")))
+    return result
+
+
+def everything() -> dict[str, Any]:
+    """The contents of the files, by name."""
+    measured = runtime()
+    return {
+        "sizeclasses": sizeclasses(),
+        "memstats": measured["memstats"],
+        "metrics": measured["metrics"],
+        "malloc_roundup": measured["malloc"],
+    }
+
+
+def dump(value: Any, indent: str = "") -> str:
+    """JSON with lists of plain things on one line."""
+    inner = indent + " "
+    if isinstance(value, dict) and any(isinstance(v, (dict, list)) for v in value.values()):
+        items = [f"{inner}{json.dumps(k)}: {dump(v, inner)}" for k, v in value.items()]
+        return "{\n" + ",\n".join(items) + f"\n{indent}}}"
+    if isinstance(value, list) and any(isinstance(v, dict) for v in value):
+        return "[\n" + ",\n".join(inner + dump(v, inner) for v in value) + f"\n{indent}]"
+    return json.dumps(value)
+
+
+def main() -> None:
+    GOLDEN.mkdir(parents=True, exist_ok=True)
+    version = go_version()
+    for name, contents in everything().items():
+        path = GOLDEN / f"{name}.json"
+        path.write_text(dump({"go": version, **contents}) + "\n")
+        print(f"{path}: {path.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main()
