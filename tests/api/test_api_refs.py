@@ -21,7 +21,7 @@ def test_one_ref_an_object(heap: gomem.Heap) -> None:
     assert ref == heap.lookup(ref.address).ref and ref != heap.alloc(100) and ref != 5
     assert len({ref, heap.lookup(ref.address).ref}) == 1
     with pytest.raises(TypeError):
-        ref < heap.alloc(8)  # type: ignore[operator]
+        ref < heap.alloc(8)  # type: ignore[operator]  # noqa: B015
 
 
 def test_attributes(heap: gomem.Heap) -> None:

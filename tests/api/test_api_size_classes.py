@@ -57,7 +57,8 @@ def test_rows(rules: gomem.SizeClassRules) -> None:
 
 
 @pytest.mark.parametrize("rules", [TCMALLOC, replace(GO, page_size=4096), replace(GO, min_align=16),
-                                   replace(GO, page_size=262144), replace(GO, max_small_size=2048)])  # fmt: skip
+                                   replace(GO, page_size=262144),
+                                   replace(GO, max_small_size=2048)])  # fmt: skip
 def test_heaps_on_them(rules: gomem.SizeClassRules) -> None:
     table = gomem.SizeClasses(rules)
     with gomem.Heap(procs=1, size_classes=table) as heap:

@@ -3,6 +3,7 @@
 # ruff: noqa: B023  # threads end before their loop goes on
 from __future__ import annotations
 
+import contextlib
 import random
 import sys
 import threading
@@ -31,7 +32,7 @@ def in_threads(*work: Callable[[], None], seconds: float = 60) -> None:
     def run(f: Callable[[], None]) -> None:
         try:
             f()
-        except BaseException as error:  # noqa: BLE001  # raised again by in_threads
+        except BaseException as error:  # raised again by in_threads
             errors.append(error)
 
     threads = [threading.Thread(target=run, args=(f,), daemon=True) for f in work]
@@ -70,10 +71,8 @@ def test_hammering(procs: int) -> None:
                 elif what == 9:
                     shared.append(mine.pop()[0])
                 elif what == 10 and shared:
-                    try:
+                    with contextlib.suppress(IndexError):
                         heap.free(shared.pop())
-                    except IndexError:
-                        pass
                 elif step % 5 == 0:
                     rng.choice([heap.stats, heap.verify, heap.flush, heap.spans,
                                 heap.release_os_memory, heap.fragmentation])()  # fmt: skip

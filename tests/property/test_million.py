@@ -152,7 +152,7 @@ class Model:
                 self.heap.free_many(shares[i][:half])
                 made[i] = self.heap.alloc_many(plans[i])
                 self.heap.free_many(shares[i][half:])
-            except BaseException as error:  # noqa: BLE001  # raised again below
+            except BaseException as error:  # raised again below
                 errors.append(error)
 
         threads = [threading.Thread(target=work, args=(i,)) for i in range(3)]
