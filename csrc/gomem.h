@@ -327,7 +327,7 @@ struct gomem_memstats {
     uint64_t heap_alloc, heap_sys, heap_idle, heap_inuse, heap_released, heap_objects;
     uint64_t stack_inuse, stack_sys, mspan_inuse, mspan_sys, mcache_inuse, mcache_sys;
     uint64_t buck_hash_sys, gc_sys, other_sys;
-    uint64_t next_gc;
+    uint64_t next_gc, num_gc, num_forced_gc, pause_total_ns;
     struct {
         uint32_t size;
         uint64_t mallocs, frees;

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import operator
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -104,7 +104,7 @@ class SizeClasses(_core.SizeClasses):
             return super().__new__(cls)
         if not isinstance(rules, SizeClassRules):
             raise TypeError(f"rules must be SizeClassRules, not {type(rules).__name__}")
-        values = {name: _rule(name, value) for name, value in asdict(rules).items()}
+        values = {f.name: _rule(f.name, getattr(rules, f.name)) for f in fields(rules)}
         return super().__new__(cls, tuple(values.values()))
 
     def __getitem__(self, index: int) -> SizeClass:
@@ -221,5 +221,8 @@ def _rule(name: str, value: Any) -> Any:
     if name == "max_waste":
         if not isinstance(value, (int, float)):
             raise TypeError(f"max_waste must be a number, not {type(value).__name__}")
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ValueError("max_waste must lie between 0 and 1 (exclusive)") from None
     return bool(value) if name == "stretch" else _uint32(value, name)

@@ -345,7 +345,7 @@ static void record(struct gc *gc)
     gc->num_forced += c->forced;
     gc->pause_total += (uint64_t)(c->pause_ns[0] + c->pause_ns[1]);
     gc->records[(gc->num_gc - 1) % CYCLE_RECORDS] = *c;
-    gc->marked++;
+    store_release(&gc->marked, gc->marked + 1);
     unlock(&gc->lock);
 }
 
@@ -417,7 +417,7 @@ static void *gc_run(void *arg)
         bool ran = run_cycle(gc, forced);
         unlock(&gc->cycle_lock);
         lock(&gc->lock);
-        gc->done = target;
+        store_release(&gc->done, target);
         if (!ran)
             store_release(&gc->stop, 1);
         unlock(&gc->lock);

@@ -35,7 +35,7 @@ bool object_is_marked(const struct mspan *s, unsigned i)
 static NOINLINE void grey_slow(struct marker *m, const struct heap_arena *a, uintptr_t p)
 {
     struct mspan *s = load_relaxed(&a->spans[p >> m->h->page_shift & m->h->page_mask_in_arena]);
-    if (s == NULL || load_acquire(&s->state) != SPAN_IN_USE || p < s->base || p >= s->limit)
+    if (s == NULL || load_acquire(&s->state) != SPAN_IN_USE || p < s->base || p >= load_relaxed(&s->limit))
         return;
     unsigned i = span_is_large(s) ? 0 : span_index(s, p);
     uint64_t bit = (uint64_t)1 << (i % 64);

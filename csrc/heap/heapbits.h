@@ -59,9 +59,9 @@ static inline void heap_bits_write(uint64_t *bits, size_t word, size_t elem_size
     unsigned n = (unsigned)(elem_size / PTR_SIZE), shift = word % 64;
     uint64_t ones = ~(uint64_t)0 >> (64 - n); /* 1 <= n <= 64 */
     bits += word / 64;
-    bits[0] = (bits[0] & ~(ones << shift)) | mask << shift;
+    store_relaxed(&bits[0], (bits[0] & ~(ones << shift)) | mask << shift);
     if (shift + n > 64)
-        bits[1] = (bits[1] & ~(ones >> (64 - shift))) | mask >> (64 - shift);
+        store_relaxed(&bits[1], (bits[1] & ~(ones >> (64 - shift))) | mask >> (64 - shift));
 }
 
 /* Does the word at `offset` of the object with index i hold a pointer? For inspection: takes the

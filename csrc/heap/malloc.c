@@ -30,9 +30,9 @@ static struct mspan *take_large(struct mcache *c, size_t size, bool noscan)
         mheap_alloc_span(h, c, npages, SPAN_TYPE_HEAP, make_span_class(0, noscan));
     if (s == NULL)
         return NULL;
-    s->free_bits[0] = 0;
-    s->live = 1;
-    s->limit = s->base + size;
+    store_relaxed(&s->free_bits[0], 0);
+    store_relaxed(&s->live, 1);
+    store_relaxed(&s->limit, s->base + size);
     c->large.allocs++;
     c->large.alloc_bytes += s->elem_size;
     mcache_account(c, s->elem_size);
@@ -118,6 +118,10 @@ bool slot_is_live_locked(const struct mheap *h, const struct mspan *s, unsigned 
 {
     ASSERT_SPIN_HELD(&s->lock);
     const struct mcache *owner = span_owner_locked(h, s);
+    /* Garbage that only waits to be swept. */
+    if (UNLIKELY(load_relaxed(&s->sweepgen) != h->sweepgen) &&
+        !(load_relaxed(&s->mark_bits[i / 64]) >> (i % 64) & 1))
+        return false;
     /* In this order: see take_window. */
     if (load_acquire(&s->free_bits[i / 64]) >> (i % 64) & 1)
         return false;
@@ -167,13 +171,14 @@ static NOINLINE enum gomem_status free_slow(struct mcache *c, struct mspan *s, u
     if (load_acquire(&s->state) != SPAN_IN_USE || p < s->first_object || p >= s->limit)
         goto invalid;
     if (span_is_large(s)) {
-        if (p == s->base)
+        if (p == s->base && slot_is_live_locked(c->heap, s, 0))
             return free_large_and_unlock(c, s);
         goto invalid;
     }
     unsigned i = span_index(s, p);
     if (span_has_tiny(s, i)) {
-        if (!(tiny_live_parts(c->heap, s, i) >> (p - span_object(s, i)) & 1))
+        if (!slot_is_live_locked(c->heap, s, i) ||
+            !(tiny_live_parts(c->heap, s, i) >> (p - span_object(s, i)) & 1))
             goto invalid;
         spin_unlock(&s->lock); /* the object lives: so does its span */
         return tiny_free(c, s, i, p) ? GOMEM_OK : GOMEM_INVALID_POINTER;

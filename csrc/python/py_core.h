@@ -158,7 +158,9 @@ PyObject *heap_free_ref(struct py_heap *h, struct py_ref *ref);
 /* Waits, without the GIL, until no batch of frees is under way: then what is at an address stays there
  * for as long as the GIL is kept. false with an exception if the heap is closed. */
 bool heap_settled(struct py_heap *h);
-/* The same, and a P. */
+/* Waits only for a batch of addresses that anybody may know, until it has struck them from the tables. */
+void heap_wait_exclusive(struct py_heap *h);
+/* As heap_settled, and a P. */
 struct gomem_proc *heap_settled_proc(struct py_heap *h);
 /* Begins and ends a batch of frees; exclusive: with no other at the same time. In between no Python
  * code may run in this thread, nor an exception be made: it could wait for the batch to end. */

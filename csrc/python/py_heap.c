@@ -452,6 +452,12 @@ bool heap_settled(struct py_heap *h)
     return heap_usable(h);
 }
 
+void heap_wait_exclusive(struct py_heap *h)
+{
+    while (h->batch_exclusive)
+        nap();
+}
+
 struct gomem_proc *heap_settled_proc(struct py_heap *h)
 {
     struct gomem_proc *p = NULL;

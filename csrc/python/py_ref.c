@@ -308,7 +308,7 @@ static struct py_type *find_item(struct py_ref *ref, PyObject *key, uint64_t *of
     }
     struct py_type *type = find_field(ref, key, offset);
     if (type == NULL && !PyErr_Occurred())
-        PyErr_SetObject(PyExc_KeyError, key);
+        PyErr_Format(PyExc_KeyError, "%U has no field %R", ref->type->name, key);
     return type;
 }
 

@@ -312,6 +312,9 @@ PyObject *roots_alloc_many(struct py_heap *h, PyObject *arg, PyObject *count, bo
         Py_DECREF(r);
         return NULL;
     }
+    /* The addresses may be those of objects that are being freed just now, and not yet struck from the
+     * tables that held them. */
+    heap_wait_exclusive(h);
     HEAP_LOCK(h)
     r->heap = (struct py_heap *)Py_NewRef((PyObject *)h);
     r->live = r->n;
@@ -570,7 +573,8 @@ static PyObject *roots_item(PyObject *self, Py_ssize_t i)
         return NULL;
     }
     /* While addresses are freed that anybody may know, the table still has them. */
-    if (r->heap->batch_exclusive ? !heap_settled(r->heap) : !heap_usable(r->heap))
+    heap_wait_exclusive(r->heap);
+    if (!heap_usable(r->heap))
         return NULL;
     HEAP_LOCK(r->heap)
     if (r->addresses[i] == 0)

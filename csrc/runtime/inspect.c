@@ -10,14 +10,14 @@
 #include "heap/malloc.h"
 #include "runtime/runtime.h"
 
-/* Go's smallest heap goal, scaled by GOGC. */
-#define HEAP_MINIMUM (4 * MIB)
-
-/* The heap size at which a collection would start: without one so far, the smallest goal. */
-static uint64_t next_gc(const struct gomem_runtime *rt)
+static void add_gc(struct gc *gc, struct gomem_memstats *out)
 {
-    int32_t gogc = load_relaxed(&rt->gogc);
-    return gogc < 0 ? UINT64_MAX : HEAP_MINIMUM * (uint64_t)gogc / 100;
+    lock(&gc->lock);
+    out->next_gc = pacer_heap_goal(&gc->pacer);
+    out->num_gc = gc->num_gc;
+    out->num_forced_gc = gc->num_forced;
+    out->pause_total_ns = gc->pause_total;
+    unlock(&gc->lock);
 }
 
 enum gomem_status gomem_read_memstats(struct gomem_runtime *rt, struct gomem_memstats *out)
@@ -25,8 +25,8 @@ enum gomem_status gomem_read_memstats(struct gomem_runtime *rt, struct gomem_mem
     if (!stop_everything(rt))
         return GOMEM_CLOSED;
     memstats_read(rt->heap, out);
-    out->next_gc = next_gc(rt);
     start_everything(rt);
+    add_gc(rt->gc, out);
     return GOMEM_OK;
 }
 

@@ -64,10 +64,15 @@ enum gomem_status gomem_runtime_new(const struct gomem_options *o, struct gomem_
         goto no_memory;
     rt->heap = h;
     rt->ps = ps;
-    rt->gogc = o->gogc;
     lock_init(&rt->scavenger_lock, RANK_SCAVENGER);
     lock_init(&rt->scavenging, RANK_SCAVENGING);
     sched_init(&rt->sched, h, ps);
+    rt->gc = gc_new(h, &rt->sched, o->gogc, o->memory_limit);
+    if (rt->gc == NULL) {
+        error_set(err, GOMEM_OUT_OF_MEMORY, "out of memory for a collector");
+        mheap_destroy(h);
+        goto no_memory;
+    }
     scavenger_ensure(rt);
     *out = rt;
     return GOMEM_OK;
@@ -79,6 +84,7 @@ no_memory:
 
 void gomem_runtime_close(struct gomem_runtime *rt)
 {
+    gc_end(rt->gc);
     if (!stop_world(&rt->sched))
         return;
     scavenger_end(rt);
@@ -90,6 +96,7 @@ void gomem_runtime_close(struct gomem_runtime *rt)
 void gomem_runtime_delete(struct gomem_runtime *rt)
 {
     gomem_runtime_close(rt);
+    gc_delete(rt->gc);
     free(rt->ps);
     free(rt);
 }
@@ -158,6 +165,7 @@ static unsigned fork_locks(struct gomem_runtime *rt, struct lock *locks[FORK_LOC
 void gomem_runtime_fork_prepare(struct gomem_runtime *rt)
 {
     struct lock *locks[FORK_LOCKS];
+    gc_fork_prepare(rt->gc);
     /* Closed: hold the lock all the same, so that the child finds it free. */
     if (!stop_world(&rt->sched))
         lock(&rt->sched.stop_lock);
@@ -166,11 +174,13 @@ void gomem_runtime_fork_prepare(struct gomem_runtime *rt)
         lock(locks[i]);
     for (unsigned i = 0; i < n; i++)
         lock_set_aside(locks[i]);
+    lock_set_aside(&rt->gc->cycle_lock);
 }
 
 static void fork_end(struct gomem_runtime *rt)
 {
     struct lock *locks[FORK_LOCKS];
+    lock_take_up(&rt->gc->cycle_lock);
     unsigned n = fork_locks(rt, locks);
     for (unsigned i = 0; i < n; i++)
         lock_take_up(locks[i]);
@@ -185,6 +195,7 @@ static void fork_end(struct gomem_runtime *rt)
 void gomem_runtime_fork_parent(struct gomem_runtime *rt)
 {
     fork_end(rt);
+    gc_fork_parent(rt->gc);
 }
 
 void gomem_runtime_fork_child(struct gomem_runtime *rt)
@@ -193,6 +204,7 @@ void gomem_runtime_fork_child(struct gomem_runtime *rt)
     rt->sched.waiters = 0;
     rt->scavenger_running = false;
     fork_end(rt);
+    gc_fork_child(rt->gc);
     if (!load_relaxed(&rt->sched.closed))
         scavenger_ensure(rt);
 }
@@ -232,6 +244,7 @@ uint64_t gomem_set_memory_limit(struct gomem_runtime *rt, uint64_t limit)
         return UINT64_MAX;
     uint64_t old = load_relaxed(&rt->heap->memory_limit);
     store_relaxed(&rt->heap->memory_limit, limit);
+    gc_set_memory_limit(rt->gc, limit);
     scavenge_pace(rt->heap, limit, 0, 0, 0);
     scavenger_ensure(rt);
     start_world(&rt->sched);
@@ -245,14 +258,12 @@ uint64_t gomem_memory_limit(const struct gomem_runtime *rt)
 
 int32_t gomem_set_gogc(struct gomem_runtime *rt, int32_t percent)
 {
-    int32_t old = load_relaxed(&rt->gogc);
-    store_relaxed(&rt->gogc, percent);
-    return old;
+    return gc_set_percent(rt->gc, percent);
 }
 
 int32_t gomem_gogc(const struct gomem_runtime *rt)
 {
-    return load_relaxed(&rt->gogc);
+    return load_relaxed(&rt->gc->pacer.gc_percent);
 }
 
 uint64_t gomem_fail_os_calls(struct gomem_runtime *rt, uint64_t first, uint64_t count)

@@ -8,6 +8,7 @@
 #ifndef GOMEM_RUNTIME_RUNTIME_H
 #define GOMEM_RUNTIME_RUNTIME_H
 
+#include "gc/gc.h"
 #include "gomem.h"
 #include "heap/mheap.h"
 #include "heap/scavenge.h"
@@ -19,7 +20,7 @@ struct gomem_runtime {
     struct sched sched;
     struct mheap *heap; /* until closed: touch it holding a P, or with the world stopped */
     struct p *ps;
-    int32_t gogc; /* atomic: per cent, negative: off */
+    struct gc *gc; /* const until deleted */
 
     /* The background scavenger (scavenger.c). */
     struct lock scavenger_lock;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ def test_every_class_edge(heap: gomem.Heap, noscan: bool) -> None:
         assert bytes(ref.view()) == bytes(size)
         seen.append((ref.address, ref.address + size, ref))
     seen.sort(key=lambda s: s[0])
-    assert all(a[1] <= b[0] for a, b in zip(seen, seen[1:]))
+    assert all(a[1] <= b[0] for a, b in itertools.pairwise(seen))
     for *_, ref in seen:
         heap.free(ref)
     heap.flush()

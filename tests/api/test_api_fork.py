@@ -185,6 +185,6 @@ def test_multiprocessing(method: str) -> None:
 
 
 def test_a_heap_does_not_travel() -> None:
-    with gomem.Heap(procs=1) as heap, multiprocessing.get_context("fork").Pool(1) as pool:
-        with pytest.raises(TypeError, match="cannot be pickled"):
-            pool.apply(repr, (heap,))
+    pool = multiprocessing.get_context("fork").Pool(1)
+    with gomem.Heap(procs=1) as heap, pool, pytest.raises(TypeError, match="cannot be pickled"):
+        pool.apply(repr, (heap,))

@@ -18,10 +18,10 @@ def test_one_ref_an_object(heap: gomem.Heap) -> None:
     ref = heap.alloc(100)
     assert heap.lookup(ref.address).ref is ref
     assert heap.lookup(ref.address + 99).ref is ref
-    assert ref == ref and ref != heap.alloc(100) and ref != 5
+    assert ref == heap.lookup(ref.address).ref and ref != heap.alloc(100) and ref != 5
     assert len({ref, heap.lookup(ref.address).ref}) == 1
     with pytest.raises(TypeError):
-        ref < ref  # type: ignore[operator]  # noqa: B015
+        ref < heap.alloc(8)  # type: ignore[operator]  # noqa: B015
 
 
 def test_attributes(heap: gomem.Heap) -> None:

@@ -57,7 +57,8 @@ def test_rows(rules: gomem.SizeClassRules) -> None:
 
 
 @pytest.mark.parametrize("rules", [TCMALLOC, replace(GO, page_size=4096), replace(GO, min_align=16),
-                                   replace(GO, page_size=262144), replace(GO, max_small_size=2048)])  # fmt: skip
+                                   replace(GO, page_size=262144),
+                                   replace(GO, max_small_size=2048)])  # fmt: skip
 def test_heaps_on_them(rules: gomem.SizeClassRules) -> None:
     table = gomem.SizeClasses(rules)
     with gomem.Heap(procs=1, size_classes=table) as heap:
@@ -119,7 +120,7 @@ def test_json_that_is_none(text: str, tmp_path: Path) -> None:
         ({"min_align": 12}, "align"), ({"align_max": 0}, "align"), ({"align_max": 3}, "align"),
         ({"max_waste": -1}, "waste"), ({"max_waste": 2}, "waste"),
         ({"max_waste": float("nan")}, "waste"), ({"max_waste": float("inf")}, "waste"),
-        ({"max_waste": 0}, "waste"), ({"page_size": -1}, "page_size must be from 0"),
+        ({"max_waste": 0}, "waste"), ({"max_waste": 10**400}, "waste"), ({"page_size": -1}, "page_size must be from 0"),
         ({"page_size": 2**32}, "page_size must be from 0 to"), ({"batch_max": -1}, "batch_max"),
     ],
 )  # fmt: skip

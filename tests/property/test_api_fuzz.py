@@ -1,0 +1,318 @@
+"""The public API, called with nonsense of every kind.
+
+Every public function and method gets every kind of value, also such whose own code runs in the middle
+of the call and raises, frees, or closes the heap. Only the documented exceptions may come out, and the
+heap verifies afterwards. A longer run, best on the asan build (see setup.py):
+
+    HYPOTHESIS_PROFILE=long python -m pytest tests/property/test_api_fuzz.py
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import gc
+import math
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+import gomem
+
+DOCUMENTED = (ValueError, TypeError, MemoryError, BufferError, AttributeError, LookupError)
+
+
+class Mine(Exception):
+    """What a hostile object raises: it must come out as it is."""
+
+
+class World:
+    """The heap that is called, and something of everything in it."""
+
+    def __init__(self) -> None:
+        self.node = gomem.struct("Node", left="*Node", any="unsafe.Pointer", value="int64",
+                                 f="float32", c="complex128", b="bool", raw="[4]uint8",
+                                 u="uint16")  # fmt: skip
+        self.views: list[Any] = []
+        self.open()
+
+    def open(self) -> None:
+        self.heap = gomem.Heap(procs=1, max_memory=48 << 20)
+        self.refs = [self.heap.alloc(n) for n in (0, 1, 8, 100, 40_000)]
+        self.refs += [self.heap.alloc(64, noscan=False), self.heap.new(self.node),
+                      self.heap.new(self.node), self.heap.new(gomem.array("int16", 5))]  # fmt: skip
+        self.refs.append(self.refs[6].raw)
+        self.roots = self.heap.alloc_many([8, 16, 100, 3000, 50_000])
+        self.addresses = [r.address for r in self.refs] + self.roots.addresses.tolist()
+        self.addresses += [a + 1 for a in self.addresses]
+
+    def do(self, what: str) -> None:
+        """What a hostile object does in the middle of somebody's call."""
+        if what == "raise":
+            raise Mine("raised")
+        if what == "type error":
+            raise TypeError("raised")
+        if what == "close":
+            with contextlib.suppress(BufferError):
+                self.heap.close()
+        elif what == "free":
+            for ref in self.refs:
+                with contextlib.suppress(*DOCUMENTED):
+                    self.heap.free(ref)
+        elif what == "free table":
+            with contextlib.suppress(*DOCUMENTED):
+                self.heap.free_many(self.roots)
+        elif what == "alloc":
+            with contextlib.suppress(*DOCUMENTED):
+                self.refs.append(self.heap.alloc(24))
+        elif what == "forget":
+            self.refs.clear()
+            gc.collect()
+        elif what == "verify" and not self.heap.closed:
+            self.heap.verify()
+
+
+class Hostile:
+    """Every protocol that a conversion may use runs code of its own."""
+
+    def __init__(self, world: World, what: str, value: int) -> None:
+        self.world, self.what, self.value = world, what, value
+        self.owner: list[Any] = [8, self, 8]
+
+    def act(self) -> None:
+        if self.what == "clear":
+            self.owner.clear()
+        else:
+            self.world.do(self.what)
+
+    def __index__(self) -> int:
+        self.act()
+        return self.value
+
+    def __float__(self) -> float:
+        self.act()
+        return float(self.value % 1000)
+
+    def __complex__(self) -> complex:
+        self.act()
+        return 1j
+
+    def __len__(self) -> int:
+        self.act()
+        return self.value % 10
+
+    def __getitem__(self, i: Any) -> int:
+        self.act()
+        if i > 5:
+            raise IndexError
+        return self.value
+
+    def __bool__(self) -> bool:
+        self.act()
+        return True
+
+    def __eq__(self, other: object) -> bool:
+        self.act()
+        return False
+
+    def __hash__(self) -> int:
+        self.act()
+        return 5
+
+    def __str__(self) -> str:
+        self.act()
+        return "hostile"
+
+    __repr__ = __str__
+
+
+class BadIter:
+    def __init__(self, hostile: Hostile) -> None:
+        self.hostile = hostile
+
+    def __iter__(self) -> Iterator[Any]:
+        yield 8
+        self.hostile.act()
+        yield self.hostile
+
+
+class EvilString(str):
+    """A name whose hash and comparison run code."""
+
+    hostile: Hostile
+
+    def __hash__(self) -> int:
+        self.hostile.act()
+        return str.__hash__(self)
+
+    def __eq__(self, other: object) -> bool:
+        self.hostile.act()
+        return str.__eq__(self, other)
+
+
+def recursive() -> list[Any]:
+    x: list[Any] = [8]
+    x.append(x)
+    return x
+
+
+DEEDS = ["raise", "type error", "close", "free", "free table", "alloc", "forget", "verify", "clear",
+         "nothing"]  # fmt: skip
+# Not so many that a table of objects of no size would need all of the machine's memory.
+INTEGERS = (
+    st.integers(-10, 5000)
+    | st.sampled_from([2**k + d for k in (31, 32, 47, 62, 63, 64, 65, 200) for d in (-1, 0, 1)
+                       if k > 32 or d < 9])
+    | st.integers(2**40, 2**70)
+    | st.integers(-(2**70), -1)
+    | st.just(10**5000)
+)  # fmt: skip
+BUFFERS = [
+    lambda: memoryview(b"abc"), lambda: memoryview(bytearray(16)).cast("Q"), bytearray,
+    lambda: memoryview(b"abcd" * 4)[::2], lambda: memoryview(b"abcd" * 4).cast("B", (4, 4)),
+    lambda: memoryview(b"x").cast("c"), lambda: array.array("d", [1.0]),
+    lambda: array.array("i", [-1, 5]), lambda: np.zeros((0,), dtype="u8"), lambda: np.ones(3),
+    lambda: np.ones((2, 2), dtype="u8"), lambda: np.array([1, 2], dtype=">u4"),
+    lambda: np.array([5, 6], dtype="u2")[::-1], lambda: np.array(7), lambda: np.array(["a"]),
+    lambda: np.array([None, 1], dtype=object), lambda: np.array([1 + 2j]),
+    lambda: np.array(["2020-01-01"], dtype="M8[D]"), lambda: np.zeros(2, dtype="V5"),
+    lambda: np.broadcast_to(np.uint8(8), (2**61,)), lambda: np.array([True]),
+    lambda: np.zeros(3, dtype=[("a", "u8")]), lambda: np.float16(3.5), lambda: np.uint64(2**63),
+    lambda: np.ma.masked_array([1, 2], [True, False]),
+]  # fmt: skip
+PLAIN = (
+    st.none() | st.booleans() | INTEGERS | st.floats() | st.complex_numbers() | st.binary(max_size=9)
+    | st.text(max_size=9) | st.sampled_from(["left", "value", "raw", "f", "\0", "\ud800", "", "off",
+                                             "64MiB", "*int8", "[3]*[2]bool", "size", "u", "c"])
+    | st.sampled_from([object(), math, int, type, ..., NotImplemented, len, range(5), range(2**70),
+                       gomem.SizeClassRules(), gomem.SizeClasses(), gomem.type_of("int8"),
+                       float("nan"), float("inf"), 1e308, frozenset(), {}, {"a": "int8"}, gomem])
+    | st.sampled_from(BUFFERS).map(lambda make: make())
+    | st.builds(recursive)
+)  # fmt: skip
+
+
+@st.composite
+def values(draw: st.DrawFn) -> Callable[[World], Any]:
+    """A value that may depend on the world: something that makes it there."""
+    kind = draw(st.sampled_from(["plain", "plain", "ref", "roots", "address", "hostile", "list",
+                                 "heap", "dead", "type", "name", "iter", "other"]))  # fmt: skip
+    deed, n = draw(st.sampled_from(DEEDS)), draw(st.integers(0, 100))
+    if kind == "plain":
+        value = draw(PLAIN)
+        return lambda w: value
+    if kind == "list":
+        parts = draw(st.lists(values(), max_size=4))
+        make = draw(st.sampled_from([list, tuple, iter, lambda p: dict(enumerate(p))]))
+        return lambda w: make([p(w) for p in parts])
+
+    def hostile(w: World) -> Any:
+        h = Hostile(w, deed, n)
+        if deed == "clear":
+            return h.owner
+        if kind == "iter":
+            return BadIter(h)
+        if kind == "name":
+            name = EvilString(["value", "left", "raw", "nothing"][n % 4])
+            name.hostile = h
+            return name
+        return h
+
+    if kind in ("hostile", "iter", "name"):
+        return hostile
+    return {
+        "ref": lambda w: w.refs[n % len(w.refs)] if w.refs else None,
+        "roots": lambda w: w.roots,
+        "address": lambda w: w.addresses[n % len(w.addresses)],
+        "heap": lambda w: w.heap,
+        "dead": lambda w: weakref.proxy(Hostile(w, deed, n)),
+        "type": lambda w: w.node,
+        "other": lambda w: gomem.Heap(procs=1).alloc(8),
+    }[kind]
+
+
+def ref(w: World) -> Any:
+    return w.refs[-3] if len(w.refs) > 3 else w.heap.new(w.node)
+
+
+CALLS: dict[str, Callable[..., Any]] = {
+    "alloc": lambda w, a, b: w.refs.append(w.heap.alloc(a, noscan=b)),
+    "alloc2": lambda w, a, b: w.heap.alloc(a, b),
+    "new": lambda w, a, b: w.heap.new(a),
+    "free": lambda w, a, b: w.heap.free(a),
+    "alloc_many": lambda w, a, b: w.heap.alloc_many(a, noscan=b),
+    "alloc_many2": lambda w, a, b: w.heap.alloc_many(a, count=b),
+    "free_many": lambda w, a, b: w.heap.free_many(a),
+    "free_many2": lambda w, a, b: w.heap.free_many([a, b]),
+    "lookup": lambda w, a, b: w.heap.lookup(a).ref,
+    "heap": lambda w, a, b: gomem.Heap(procs=1, memory_limit=a, max_memory=b),
+    "heap2": lambda w, a, b: gomem.Heap(procs=a, gogc=b),
+    "heap3": lambda w, a, b: gomem.Heap(procs=1, size_classes=a, huge_pages=b),
+    "gogc": lambda w, a, b: setattr(w.heap, "gogc", a),
+    "memory_limit": lambda w, a, b: setattr(w.heap, "memory_limit", a),
+    "map": lambda w, a, b: w.heap.map(width=a),
+    "inspect": lambda w, a, b: (w.heap.stats(), w.heap.spans(), w.heap.fragmentation()),
+    "show": lambda w, a, b: (w.heap._repr_html_(), w.roots._repr_html_(), repr(w.refs)),
+    "flush": lambda w, a, b: (w.heap.flush(), w.heap.release_os_memory()),
+    "exit": lambda w, a, b: w.heap.__exit__(a, b, None),
+    "eq": lambda w, a, b: (w.refs[:1] == [a], ref(w) == a, ref(w) != b, w.roots == a),
+    "item": lambda w, a, b: ref(w)[a],
+    "set item": lambda w, a, b: ref(w).__setitem__(a, b),
+    "delete": lambda w, a, b: ref(w).__delitem__(a),
+    "get": lambda w, a, b: getattr(ref(w), a),
+    "set": lambda w, a, b: setattr(ref(w), a, b),
+    "set pointer": lambda w, a, b: setattr(ref(w), "left", a),
+    "set any": lambda w, a, b: setattr(ref(w), "any", a),
+    "set value": lambda w, a, b: setattr(ref(w), "value", a),
+    "set float": lambda w, a, b: setattr(ref(w), "f", a),
+    "set complex": lambda w, a, b: setattr(ref(w), "c", a),
+    "set element": lambda w, a, b: ref(w).raw.__setitem__(a, b),
+    "read": lambda w, a, b: (ref(w).left, ref(w).any, ref(w).value, list(ref(w).raw)),
+    "as_type": lambda w, a, b: (a if isinstance(a, gomem.Ref) else ref(w)).as_type(b),
+    "view": lambda w, a, b: w.views.append((a if isinstance(a, gomem.Ref) else ref(w)).view()),
+    "release": lambda w, a, b: [v.release() for v in w.views],
+    "write": lambda w, a, b: w.refs[3].view().__setitem__(a, b),
+    "roots item": lambda w, a, b: w.roots[a],
+    "attributes": lambda w, a, b: [(r.span, r.size_class, r.address, r.slot_size) for r in w.refs],
+    "struct": lambda w, a, b: gomem.struct(a, b),
+    "struct2": lambda w, a, b: gomem.struct("S", x=a, y=b),
+    "array": lambda w, a, b: gomem.array(a, b),
+    "pointer": lambda w, a, b: gomem.pointer(a),
+    "type_of": lambda w, a, b: gomem.type_of(a),
+    "classes": lambda w, a, b: gomem.SizeClasses(classes=a, page_size=b),
+    "classes2": lambda w, a, b: gomem.SizeClasses(classes=[(8, 1), (a, b)]),
+    "rules": lambda w, a, b: gomem.SizeClasses(gomem.SizeClassRules(page_size=a, max_waste=b)),
+    "rules2": lambda w, a, b: gomem.SizeClasses(a),
+    "class_of": lambda w, a, b: w.heap.size_class_table.class_of(a, noscan=b),
+    "round_up": lambda w, a, b: w.heap.size_class_table.round_up(a, noscan=b),
+    "row": lambda w, a, b: w.heap.size_class_table[a],
+    "from_json": lambda w, a, b: gomem.SizeClasses.from_json("{" + str(a)[:50]),
+}  # fmt: skip
+
+
+@given(st.lists(st.tuples(st.sampled_from(sorted(CALLS)), values(), values()), min_size=1,
+                max_size=12))  # fmt: skip
+def test_nonsense(calls: list[tuple[str, Any, Any]]) -> None:
+    world = World()
+    for name, first, second in calls:
+        a, b = first(world), second(world)
+        try:
+            CALLS[name](world, a, b)
+        except (Mine, ReferenceError):  # its own: hostile, or a proxy of what is gone
+            pass
+        except DOCUMENTED as error:
+            assert isinstance(error, MemoryError) or str(error) or error.args, name
+        except RuntimeError as error:
+            assert "changed" in str(error) or "interpreter" in str(error), error
+        if world.heap.closed:
+            world.views.clear()
+            world.open()
+        world.heap.verify()
+    world.views.clear()
+    del a, b, calls
+    world.heap.flush()
+    world.heap.verify()
