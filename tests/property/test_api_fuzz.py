@@ -188,7 +188,7 @@ PLAIN = (
     st.none() | st.booleans() | INTEGERS | st.floats() | st.complex_numbers() | st.binary(max_size=9)
     | st.text(max_size=9) | st.sampled_from(["left", "value", "raw", "f", "\0", "\ud800", "", "off",
                                              "64MiB", "*int8", "[3]*[2]bool", "size", "u", "c"])
-    | st.sampled_from([object(), math, int, type, ..., NotImplemented, len, range(5), range(2**70),
+    | st.sampled_from([object(), math, int, type, ..., len, range(5), range(2**70),
                        gomem.SizeClassRules(), gomem.SizeClasses(), gomem.type_of("int8"),
                        float("nan"), float("inf"), 1e308, frozenset(), {}, {"a": "int8"}, gomem])
     | st.sampled_from(BUFFERS).map(lambda make: make())
@@ -302,8 +302,8 @@ def test_nonsense(calls: list[tuple[str, Any, Any]]) -> None:
         a, b = first(world), second(world)
         try:
             CALLS[name](world, a, b)
-        except (Mine, ReferenceError):  # its own: hostile, or a proxy of what is gone
-            pass
+        except (Mine, ReferenceError, NotImplementedError):
+            pass  # its own: hostile, a proxy of what is gone, what memoryview cannot do
         except DOCUMENTED as error:
             assert isinstance(error, MemoryError) or str(error) or error.args, name
         except RuntimeError as error:
