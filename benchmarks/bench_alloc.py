@@ -33,6 +33,8 @@ FLAT = Target("flat: <= 1.25", ratio_at_most=1.25)
 PYTHON_ALLOC = Target("<= 120 ns", value_at_most=120)
 ALLOC_MANY = Target("<= 1.3 x C", ratio_at_most=1.3)
 TRACE_SPEED = Target(">= 150 MB/s", value_at_least=150)
+MACHINE_LIMIT = "no memory at all"
+SPARE_CPUS = 1.8
 REPLAY_PEAK = Target("<= 1.05 x Go", ratio_at_most=1.05)
 
 
@@ -64,7 +66,9 @@ class Bench:
         return program_measure([program, name, str(size), str(threads),
                                 str(self.effort.milliseconds), *files])  # fmt: skip
 
-    def mallocs(self, name: str, size: int = 0, threads: int = 1, *files: Path) -> dict[str, Measure]:
+    def mallocs(
+        self, name: str, size: int = 0, threads: int = 1, *files: Path
+    ) -> dict[str, Measure]:
         return {who: self.c(who, name, size, threads, *files)
                 for who in MALLOCS if who in self.programs.paths}  # fmt: skip
 
@@ -99,8 +103,8 @@ class Bench:
     def fast_path(self) -> Iterator[Case]:
         for name in ("pair", "fifo", "lifo"):
             for size in (8, 16, 32, 512):
-                targets = {"mimalloc": MIMALLOC} if size <= 32 else None
-                yield self.against_mallocs("fast path", name, size, targets=targets)
+                yield self.against_mallocs("fast path", name, size,
+                                           targets={"mimalloc": MIMALLOC} if size <= 32 else None)  # fmt: skip
 
     def mixed(self) -> Iterator[Case]:
         for name in ("fifo100k", "lifo100k"):
@@ -124,7 +128,7 @@ class Bench:
     def scaling(self) -> Iterator[Case]:
         for name, size in (("scale-fifo", 32), ("scale-churn", 0)):
             yield self.against_mallocs("scaling", name, size, 2, unit="x", targets={None: SCALE})
-        yield Case("scaling", "no memory at all", self.c("gomem", "scale-none", 0, 2), {}, "x")
+        yield Case("scaling", MACHINE_LIMIT, self.c("gomem", "scale-none", 0, 2), {}, "x")
 
     def live(self) -> Iterator[Case]:
         free = _available_mib()
@@ -139,12 +143,13 @@ class Bench:
                 yield Case("live heap", f"{name}, {mib} MB", self.c("gomem", name, mib), peers,
                            targets={"itself, 1 MB": FLAT}, heavy=mib > 64)  # fmt: skip
 
-    def python(self) -> Iterator[Case]:
-        def measure(name: str) -> Measure:
-            script = Path(__file__).with_name("python_loops.py")
-            return program_measure([sys.executable, script, name],
-                                   environment={"PYTHONPATH": str(self.programs.package)})  # fmt: skip
+    def loop(self, name: str, *arguments: Path) -> Measure:
+        script = Path(__file__).with_name("python_loops.py")
+        return program_measure([sys.executable, script, name, *arguments],
+                               environment={"PYTHONPATH": str(self.programs.package)})  # fmt: skip
 
+    def python(self) -> Iterator[Case]:
+        measure = self.loop
         yield Case("python", "heap.alloc(16)", measure("alloc"), {}, targets={None: PYTHON_ALLOC},
                    heavy=True)  # fmt: skip
         yield Case("python", "heap.alloc(16), heap.free", measure("alloc_free"), {}, heavy=True)
@@ -171,9 +176,21 @@ class Bench:
                    "MB/s", {None: TRACE_SPEED})  # fmt: skip
         yield Case("traces", f"replaying {name}", self.c("gomem", "replay", 0, 1, operations),
                    self.mallocs("replay", 0, 1, operations), heavy=True)  # fmt: skip
+        if self.can_replay():
+            yield Case("traces", f"peak of {name}", self.loop("replay_peak", raw),
+                       {"Go's spans": self.c("gomem", "trace-peak", 0, 1, raw)}, "MiB",
+                       {"Go's spans": REPLAY_PEAK}, heavy=True)  # fmt: skip
+        else:
+            self.notes.append(f"peak of {name} is skipped: gomem cannot replay traces yet")
         yield Case("traces", f"resident after {name}",
                    self.c("gomem", "replay-peak", 0, 1, operations),
                    self.mallocs("replay-peak", 0, 1, operations), "MiB", heavy=True)  # fmt: skip
+
+    def can_replay(self) -> bool:
+        try:
+            return self.loop("can_replay")() > 0
+        except OSError:
+            return False
 
 
 def _available_mib() -> int:
@@ -202,6 +219,9 @@ def measure_all(bench: Bench, groups: tuple[str, ...]) -> list[Row]:
                 rows += case.run(n, lambda: bar.update(1))
             except (OSError, ValueError) as e:
                 bench.notes.append(f"{case.name} failed: {e}")
+    if any(row.name == MACHINE_LIMIT and row.gomem < SPARE_CPUS for row in rows):
+        bench.notes.append("the rows about threads mean little: the machine was not free enough to run "
+                           "two threads at once, see \"no memory at all\"")  # fmt: skip
     return rows
 
 
@@ -214,8 +234,6 @@ def main(
     except OSError as e:
         print(e, file=sys.stderr)
         return 1
-    for line in programs.skipped:
-        print(line)
     bench = Bench(programs, QUICK if quick else FULL)
     rows = measure_all(bench, groups)
     report = reporting.Report(reporting.machine(programs.versions), quick,

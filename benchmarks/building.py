@@ -70,9 +70,7 @@ class Programs:
 def _run(
     command: list[str], env: dict[str, str] | None = None, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, env=env, cwd=cwd
-    )
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=env, cwd=cwd)
 
 
 def _hash(*parts: object) -> str:

@@ -136,6 +136,8 @@ class Case:
         targets = self.targets or {}
         rows = []
         for peer, theirs in values.items():
+            if min(theirs) <= 0:
+                raise ValueError(f"{peer} gives {min(theirs)}")
             ratios = [a / b for a, b in zip(own, theirs)]
             ratio = statistics.median(ratios)
             rows.append(Row(self.group, self.name, self.unit, value, peer,

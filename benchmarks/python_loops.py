@@ -1,13 +1,15 @@
-"""Times heap calls from Python: ``python python_loops.py WHAT`` prints ns an object, a line a repetition.
+"""Times heap calls from Python: ``python python_loops.py WHAT`` prints ns an object, a line each time.
 
-Run by bench_alloc.py in a process of its own, with the package built for release.
+In CPU time. Run by bench_alloc.py in a process of its own, with the package built for release.
 """
 
 from __future__ import annotations
 
+import importlib
 import sys
 from itertools import repeat
-from time import perf_counter
+from time import thread_time
+from typing import Any
 
 import gomem
 
@@ -21,26 +23,26 @@ def alloc() -> float:
     with gomem.Heap() as heap:
         heap.free_many(heap.alloc_many(SIZE, count=LOOP))  # its pages are there, as in C's loops
         allocate = heap.alloc
-        start = perf_counter()
+        start = thread_time()
         for _ in repeat(None, LOOP):
             allocate(SIZE)
-        return (perf_counter() - start) / LOOP
+        return (thread_time() - start) / LOOP
 
 
 def alloc_free() -> float:
     with gomem.Heap() as heap:
         allocate, free = heap.alloc, heap.free
-        start = perf_counter()
+        start = thread_time()
         for _ in repeat(None, LOOP):
             free(allocate(SIZE))
-        return (perf_counter() - start) / LOOP
+        return (thread_time() - start) / LOOP
 
 
 def many_fresh() -> float:
     with gomem.Heap() as heap:
-        start = perf_counter()
+        start = thread_time()
         roots = heap.alloc_many(SIZE, count=MILLION)
-        took = perf_counter() - start
+        took = thread_time() - start
         assert len(roots) == MILLION
         return took / MILLION
 
@@ -48,11 +50,11 @@ def many_fresh() -> float:
 def _many_warm() -> tuple[float, float]:
     with gomem.Heap() as heap:
         heap.free_many(heap.alloc_many(SIZE, count=MILLION))
-        start = perf_counter()
+        start = thread_time()
         roots = heap.alloc_many(SIZE, count=MILLION)
-        middle = perf_counter()
+        middle = thread_time()
         heap.free_many(roots)
-        return (middle - start) / MILLION, (perf_counter() - middle) / MILLION
+        return (middle - start) / MILLION, (thread_time() - middle) / MILLION
 
 
 def many_warm() -> float:
@@ -65,8 +67,33 @@ def free_many() -> float:
 
 LOOPS = {f.__name__: f for f in (alloc, alloc_free, many_fresh, many_warm, free_many)}
 
-if __name__ == "__main__":
-    loop = LOOPS[sys.argv[1]]
+
+def can_replay() -> bool:
+    return hasattr(gomem, "gotrace") and hasattr(gomem.Heap, "replay")
+
+
+def replay_peak(path: str) -> float:
+    """The most memory a replay has mapped and not released: MiB."""
+    trace: Any = importlib.import_module("gomem.gotrace").read(path)
+    with gomem.Heap() as heap:
+        replayed: Any = heap
+        replayed.replay(trace)
+        peak: float = heap._memstats()["peak_mapped_ready"] / 2**20
+        return peak
+
+
+def main(name: str, *arguments: str) -> None:
+    if name == "can_replay":
+        print(int(can_replay()))
+        return
+    if name == "replay_peak":
+        print(f"{replay_peak(*arguments):.4g}")
+        return
+    loop = LOOPS[name]
     loop()
     for _ in range(REPETITIONS):
         print(f"{1e9 * loop():.4g}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

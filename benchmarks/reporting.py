@@ -78,6 +78,7 @@ def machine(versions: dict[str, str]) -> dict[str, str]:
         "CPU": f"{model} x {len(os.sched_getaffinity(0))}",
         "Linux": platform.release(),
         "Python": platform.python_version(),
+        "load when it began": f"{os.getloadavg()[0]:.1f}",
         **{k: v for k, v in versions.items() if k != "gomem"},
     }
 

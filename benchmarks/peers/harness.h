@@ -49,6 +49,9 @@ void report(double value);
 /* Seconds since some moment. */
 double now(void);
 
+/* Seconds of CPU this thread has had: for repetitions so long that others get a turn meanwhile. */
+double cpu_now(void);
+
 /* Zeroed memory from the OS, touched. */
 void *own_memory(size_t bytes);
 
@@ -66,7 +69,8 @@ static inline uint64_t random_next(uint64_t *state)
 
 /* Fills r->sizes: each octave from 8 to 4096 bytes 0.65 times as likely as the one below it,
  * uniform inside; one in 100 from 4 to 32 KiB. large: one in 20 from 32 KiB to 1 MiB, too, each
- * octave as likely as any. Every second size is a multiple of 8. Mean 0.3 KiB, with large 14 KiB. */
+ * octave as likely as any. Every second size is a multiple of 8. Mean 0.3 KiB, with large 14 KiB.
+ */
 void draw_sizes(struct run *r, bool large);
 
 #endif

@@ -4,8 +4,8 @@
  *   program who
  *
  * A line a repetition: nanoseconds an operation (one allocation and one free), or the speed-up for
- * workloads called "scale-..."; replay.c says what else. The first repetitions, which find out how many operations fill a
- * quarter of a millisecond, are not printed. Called by benchmarks/measuring.py.
+ * workloads called "scale-..."; replay.c says what else. The first repetitions, which find out how
+ * many operations fill a quarter of a millisecond, are not printed. Called by bench_alloc.py.
  *
  * Concurrency: workloads of threads start their own (threads.c); all else is one thread.
  */
@@ -31,11 +31,21 @@ void report(double value)
         reports[nreports++] = value;
 }
 
-double now(void)
+static double clock_seconds(clockid_t clock)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+double now(void)
+{
+    return clock_seconds(CLOCK_MONOTONIC);
+}
+
+double cpu_now(void)
+{
+    return clock_seconds(CLOCK_THREAD_CPUTIME_ID);
 }
 
 void *own_memory(size_t bytes)

@@ -82,22 +82,22 @@ static size_t run_typed_fifo(struct run *r)
 /* A table of a million addresses, allocated as alloc_many does it: its pages are part of the cost. */
 static uint64_t *loop(alloc_handle p, size_t size, double *seconds)
 {
-    double start = now();
+    double start = cpu_now();
     uint64_t *addresses = malloc(MILLION * sizeof *addresses);
     if (addresses == NULL)
         die("no memory for a million addresses");
     for (size_t i = 0; i < MILLION; i++)
         addresses[i] = (uint64_t)(uintptr_t)gomem_alloc(p, size);
-    *seconds += now() - start;
+    *seconds += cpu_now() - start;
     return addresses;
 }
 
 static void unloop(alloc_handle p, uint64_t *addresses, double *seconds)
 {
-    double start = now();
+    double start = cpu_now();
     for (size_t i = 0; i < MILLION; i++)
         api_free(p, (void *)(uintptr_t)addresses[i]);
-    *seconds += now() - start;
+    *seconds += cpu_now() - start;
     free(addresses);
 }
 

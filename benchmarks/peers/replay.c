@@ -4,6 +4,7 @@
  *                 freed, so that it can be repeated. An operation is an allocation and a free.
  *   replay-peak   once; the most memory the process had resident, less what it had before: MiB
  *   trace-read    (gomem) reads the Go execution trace: MB/s
+ *   trace-peak    (gomem) the most memory the recorded process had in spans: MiB
  *   trace-ops     (gomem) no measurement: writes the operations of the Go execution trace
  *
  * The file is the program's fifth argument. Operations are pairs of 32-bit words, slot and size; size
@@ -14,7 +15,6 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "harness.h"
 
@@ -90,18 +90,26 @@ static void run_replay(struct run *run, const char *path, double seconds)
     free_rest(run, &r);
     double end = now() + seconds;
     for (unsigned i = 0; i < 3 || now() < end; i++) {
-        double start = now();
+        double start = cpu_now();
         replay(run, &r);
         size_t rest = free_rest(run, &r);
-        report(1e9 * (now() - start) / (double)((r.n + rest) / 2));
+        report(1e9 * (cpu_now() - start) / (double)((r.n + rest) / 2));
     }
 }
 
+/* MiB. (getrusage would answer for what ran in this process before it became this program, too.) */
 static double peak_resident(void)
 {
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    return (double)usage.ru_maxrss / 1024;
+    char line[256];
+    double kib = 0;
+    FILE *f = fopen("/proc/self/status", "r");
+    while (f != NULL && fgets(line, sizeof line, f) != NULL)
+        if (strncmp(line, "VmHWM:", 6) == 0)
+            kib = strtod(line + 6, NULL);
+    if (kib == 0)
+        die("/proc/self/status does not tell VmHWM");
+    fclose(f);
+    return kib / 1024;
 }
 
 static void run_peak(struct run *run, const char *path)
@@ -132,11 +140,19 @@ static void run_trace_read(const char *path, double seconds)
     void *data = read_file(path, &size);
     double end = now() + seconds;
     for (unsigned i = 0; i < 3 || now() < end; i++) {
-        double start = now();
+        double start = cpu_now();
         struct gomem_trace *t = read_trace(data, size);
-        report((double)size / 1e6 / (now() - start));
+        report((double)size / 1e6 / (cpu_now() - start));
         gomem_trace_delete(t);
     }
+}
+
+static void report_trace_peak(const char *path)
+{
+    size_t size;
+    void *data = read_file(path, &size);
+    const struct gomem_trace_facts *facts = gomem_trace_facts(read_trace(data, size));
+    report((double)(facts->peak_heap_bytes + facts->peak_other_bytes) / (1 << 20));
 }
 
 /* Which slot an event's object has, and the slots that are free. */
@@ -174,7 +190,8 @@ static void put_free(struct numbering *n, const struct gomem_trace_event *events
 static void write_operations(const char *path, const char *to)
 {
     size_t size, n;
-    struct gomem_trace *t = read_trace(read_file(path, &size), size);
+    void *data = read_file(path, &size);
+    struct gomem_trace *t = read_trace(data, size);
     const struct gomem_trace_event *events = gomem_trace_events(t, &n);
     struct numbering numbering = {.slot_of = own_memory((n + 1) * sizeof(uint32_t)),
                                   .spare = own_memory((n + 1) * sizeof(uint32_t)),
@@ -196,6 +213,8 @@ static bool run_trace(const char *name, char **files, double seconds)
 {
     if (strcmp(name, "trace-read") == 0)
         run_trace_read(files[0], seconds);
+    else if (strcmp(name, "trace-peak") == 0)
+        report_trace_peak(files[0]);
     else if (strcmp(name, "trace-ops") == 0 && files[1] != NULL)
         write_operations(files[0], files[1]);
     else

@@ -111,20 +111,3 @@ void gotrace_free(struct gotrace *t)
     free(t->names);
     memset(t, 0, sizeof *t);
 }
-
-/* --- What the arrays say of an object --- */
-
-unsigned gotrace_size_class(const struct gotrace *t, const struct gomem_trace_event *e)
-{
-    uint32_t span_class = e->link == GOMEM_TRACE_NO_LINK ? 0 : t->events[e->link].type;
-    return span_class == GOMEM_TRACE_NOT_OBJECTS ? 0 : span_class >> 1;
-}
-
-uint64_t gotrace_usable_size(const struct gotrace *t, const struct gomem_trace_event *e)
-{
-    enum { LARGEST = 32768 };
-    if (e->size > LARGEST || e->size <= MIN_SIZE_FOR_MALLOC_HEADER || gotrace_size_class(t, e) == 0)
-        return e->size;
-    /* Requests for all of the largest class are large ones. */
-    return e->noscan && e->size < LARGEST ? e->size : e->size - MALLOC_HEADER_SIZE;
-}

@@ -48,11 +48,4 @@ void gotrace_free(struct gotrace *t);
 MUST_USE enum gomem_status gotrace_size_classes(struct size_class_table *t,
                                                 struct gomem_error *err);
 
-/* How many bytes the user of an object may use: of its slot, without a malloc header. A request for
- * as many lands in the same size class. pre: e is one of t's OBJECT_EXISTS and OBJECT_ALLOC events.
- */
-uint64_t gotrace_usable_size(const struct gotrace *t, const struct gomem_trace_event *e);
-/* Size class of the object's slot: 0 large, or not known. */
-unsigned gotrace_size_class(const struct gotrace *t, const struct gomem_trace_event *e);
-
 #endif

@@ -106,7 +106,7 @@ static bool choose_sizes(const struct rules *r, const struct tiny_part *parts, u
 /* The last blocks' sizes: few kinds of blocks make up most of them. */
 enum { MEMO_ENTRIES = 256, MEMO_PARTS = 12 };
 
-enum { FAR_AHEAD = 16, NEAR_AHEAD = 8 }; /* blocks */
+enum { FAR_AHEAD = 24, MIDDLE_AHEAD = 16, NEAR_AHEAD = 8 }; /* blocks */
 
 struct memo {
     uint64_t key; /* all that sizes depend on */
@@ -165,8 +165,12 @@ void tiny_infer_sizes(const struct tracker *t, const struct gomem_trace_type *ty
         /* The events are long out of the processor's caches: ask for those of later blocks now. */
         if (i + FAR_AHEAD < t->ntiny_blocks)
             __builtin_prefetch(&events[t->tiny_blocks[i + FAR_AHEAD]]);
-        if (i + NEAR_AHEAD < t->ntiny_blocks)
-            __builtin_prefetch(&events[events[t->tiny_blocks[i + NEAR_AHEAD]].next_part]);
+        if (i + MIDDLE_AHEAD < t->ntiny_blocks)
+            __builtin_prefetch(&events[events[t->tiny_blocks[i + MIDDLE_AHEAD]].next_part]);
+        if (i + NEAR_AHEAD < t->ntiny_blocks) {
+            uint32_t second = events[t->tiny_blocks[i + NEAR_AHEAD]].next_part;
+            __builtin_prefetch(&events[events[second].next_part]);
+        }
         infer_block(&f, t->tiny_blocks[i]);
     }
 }

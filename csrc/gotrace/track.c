@@ -181,7 +181,12 @@ static ALWAYS_INLINE struct track_slot *find_slot(struct tracker *t, const struc
     uint32_t block = s->slots;
     if (s->nslots > BLOCK_SLOTS)
         block = t->blocks[block].numbers[i / BLOCK_SLOTS]; /* block 0 holds zeros */
-    return LIKELY(block != 0) ? &t->blocks[block].slots[i % BLOCK_SLOTS] : NULL;
+    if (UNLIKELY(block == 0))
+        return NULL;
+    /* Spans are filled and swept upwards: ask for the next cache line of slots now. */
+    struct track_slot *slot = &t->blocks[block].slots[i % BLOCK_SLOTS];
+    __builtin_prefetch((const void *)((uintptr_t)slot + SLOTS_AHEAD * sizeof *slot), 1);
+    return slot;
 }
 
 static NOINLINE struct track_slot *make_slot(struct tracker *t, struct track_span *s, uint32_t i)

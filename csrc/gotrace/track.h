@@ -30,6 +30,7 @@ enum {
     CHUNK_SHIFT = TRACK_PAGE_SHIFT + 4,
     CHUNK_CACHE = 256,
     BLOCK_SLOTS = 32, /* slots, or numbers of blocks, are kept in blocks of this many */
+    SLOTS_AHEAD = 8,  /* a cache line of them */
     MAX_COVERED = 64,
     TINY_SPAN_CLASS = 2 << 1 | 1,
     MAX_PARTS = 16,

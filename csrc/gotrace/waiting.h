@@ -12,7 +12,7 @@
  * and, like every other, to the next one.
  *
  * Concurrency: none; owned by the reader.
- * Go: runtime/traceevent.go, traceWriter.event, is where clocks get ahead.
+ * Go: runtime/tracebuf.go is where clocks get ahead.
  */
 #ifndef GOMEM_GOTRACE_WAITING_H
 #define GOMEM_GOTRACE_WAITING_H

@@ -1,17 +1,15 @@
 /* mspan: a run of pages cut into objects of one size, or one large object, or stack memory.
  *
- * Every page of the heap in use belongs to a span, and the arena map (mheap.h) leads from any address
- * to it. Spans are made by mheap, filled by mcache and malloc, kept by mcentral in between.
+ * Every page of the heap in use belongs to a span; the arena map (mheap.h) leads from any address to
+ * it. Spans are made by mheap, filled by mcache and malloc, kept by mcentral in between.
  *
- * An object's state is exact at all times. It is free if its bit is set in free_bits, in remote_bits,
- * or in the window of 32 objects that the owning P has taken out of free_bits into its slot; all else
- * is allocated. (Go keeps the complement, allocBits, and a freeindex below which everything counts as
- * allocated; with immediate frees that would not be exact.)
+ * An object's state is exact at all times: it is free if its bit is set in free_bits, in remote_bits,
+ * or in the window of 32 objects that the owning P has taken out of free_bits into its slot. (Go's
+ * allocBits and freeindex are exact after a sweep only.)
  *
- * A span belongs to the P that allocates from it, and goes on doing so when it is full: that P frees
- * objects in it by setting a bit, without lock or atomic operation. Any other P frees under the lock,
- * into remote_bits, which the owner collects. Who owns it is a token; a P drops all it owns at once
- * by taking a new token for itself (mcache.h).
+ * A span belongs to the P that allocates from it, also when it is full: that P frees objects in it by
+ * setting a bit, without lock or atomic operation. Any other P frees under the lock, into remote_bits,
+ * which the owner collects. Who owns it is a token; a P drops all it owns by taking a new one.
  *
  * Invariants (heap_verify):
  *   owned:   live == nelems - |free_bits| (the window counts as live); the owner's list, its slot, or

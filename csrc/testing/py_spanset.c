@@ -97,6 +97,13 @@ static PyObject *set_count(PyObject *self, PyObject *unused)
     return PyLong_FromUnsignedLong(load_relaxed(&((struct set_object *)self)->set.count));
 }
 
+/* The word that a pop compares: it must not recur, or a pop mistakes one state for another. */
+static PyObject *set_head(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return PyLong_FromUnsignedLongLong(load_relaxed(&((struct set_object *)self)->set.head));
+}
+
 /* --- Threads --- */
 
 struct racer {
@@ -190,8 +197,9 @@ end:
 }
 
 static PyMethodDef set_methods[] = {
-    METHOD(set, push),         METHOD_NOARGS(set, pop), METHOD_NOARGS(set, take_all),
-    METHOD_NOARGS(set, count), METHOD(set, race),       {NULL, NULL, 0, NULL},
+    METHOD(set, push),         METHOD_NOARGS(set, pop),  METHOD_NOARGS(set, take_all),
+    METHOD_NOARGS(set, count), METHOD_NOARGS(set, head), METHOD(set, race),
+    {NULL, NULL, 0, NULL},
 };
 
 static PyType_Slot set_slots[] = {

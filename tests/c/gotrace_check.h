@@ -55,6 +55,27 @@ static inline void check_object(struct events events, const struct gomem_trace_e
     }
 }
 
+/* Go's rule puts the parts of a tiny block, by their inferred sizes, where the trace says; but if
+ * it cannot have put any there, the sizes are 1. pre: e is the first of several. */
+static inline void check_tiny_block(struct events events, const struct gomem_trace_event *e)
+{
+    enum { BLOCK = 16, HALF = 8 };
+    bool placed = true, ones = true;
+    unsigned end = 0;
+    for (;; e = &events.at[e->next_part]) {
+        CHECK(e->size > 0 && e->size <= BLOCK);
+        unsigned size = (unsigned)e->size;
+        unsigned align = size % 8 == 0 ? 8 : size % 4 == 0 ? 4 : size % 2 == 0 ? 2 : 1;
+        unsigned at = (end + align - 1) / align * align;
+        end = at + size;
+        placed = placed && end <= BLOCK && at / HALF == e->address % BLOCK / HALF;
+        ones = ones && size == 1;
+        if (e->next_part == 0)
+            break;
+    }
+    CHECK(placed || ones);
+}
+
 static inline void check_event(const struct gomem_trace *t, struct events events, size_t i)
 {
     const struct gomem_trace_event *e = &events.at[i];
@@ -101,10 +122,19 @@ static inline void check_trace(const struct gomem_trace *t)
     events.at = gomem_trace_events(t, &events.n);
     const struct gomem_trace_facts *f = gomem_trace_facts(t);
     uint64_t counts[GOMEM_TRACE_KINDS] = {0};
+    bool *is_part = calloc(events.n + 1, sizeof *is_part); /* of a tiny block, behind its first */
+    CHECK(is_part != NULL);
     for (size_t i = 0; i < events.n; i++) {
         check_event(t, events, i);
         counts[events.at[i].kind]++;
+        if (events.at[i].next_part == 0)
+            continue;
+        if (!is_part[i])
+            check_tiny_block(events, &events.at[i]);
+        CHECK(!is_part[events.at[i].next_part]);
+        is_part[events.at[i].next_part] = true;
     }
+    free(is_part);
     CHECK(memcmp(counts, f->counts, sizeof counts) == 0);
     CHECK(f->complete_generations <= f->generations);
     CHECK(f->truncated || f->complete_generations == f->generations);

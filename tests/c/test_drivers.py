@@ -47,7 +47,7 @@ def test_ownership(profile: str) -> None:
 
 
 # threads, rounds, operations a round, seed, and max_memory if it is to be scarce.
-STRESS = {
+STRESS: dict[str, list[tuple[str, ...]]] = {
     "check": [("4", "6", "8000", "1"), ("3", "4", "8000", "2", str(40 << 20)), ("1", "3", "8000", "3")],
     "asan": [("4", "3", "4000", "4")],
     "tsan": [("4", "2", "1500", "5")],

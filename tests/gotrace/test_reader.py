@@ -7,6 +7,7 @@ are cut off or broken is tried under AddressSanitizer.
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
 import re
@@ -15,11 +16,14 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+import cdriver
 import pytest
-from cdriver import ROOT, build
+from cdriver import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from tracefile import MIN_HEAP, PAGE, Ev, Thread, Trace, everything
+
+build = functools.cache(cdriver.build)
 
 REFUSED = 3
 MINORS = (23, 25, 26)
@@ -267,7 +271,7 @@ def test_a_generation_without_events_is_none(trace_file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "data, message",
+    ("data", "message"),
     [
         (b"", "not a Go execution trace"),
         (b"go 1.26 trace\0\0", "not a Go execution trace"),
@@ -291,7 +295,7 @@ def test_refusals_say_why_and_where(data: bytes, message: str, trace_file: Path)
 
 
 @pytest.mark.parametrize(
-    "bad, message",
+    ("bad", "message"),
     [
         (bytes([Ev.HEAP_ALLOC, 1, 0x87]), "an event that ends within its batch"),
         (bytes([Ev.HEAP_ALLOC, 0x87]), "an event with its time within its batch"),

@@ -82,6 +82,27 @@ def test_model(page_size: int, data: st.DataObject) -> None:
     model.check()
 
 
+@given(st.integers(1, 64), st.data())
+def test_neighbours_and_reuse(nwords: int, data: st.DataObject) -> None:
+    """A span of objects side by side, then others in the slots of those that were freed: every object
+    has its own pointers, whatever was there and wherever its bits cross words of the bitmap."""
+    words = st.text("p.", min_size=nwords, max_size=nwords).filter(lambda w: "p" in w)
+    first, second = data.draw(words), data.draw(words)
+    model = Model(8192)
+    span = model.heap.span(model.alloc(0, first, 1))
+    for _ in range(span["nelems"] - 1):
+        model.alloc(0, first, 1)
+    model.check()
+    gone = sorted(model.objects)[:: data.draw(st.integers(2, 3))]
+    for address in gone:
+        assert model.heap.free(0, address)
+        del model.objects[address]
+    for _ in gone:
+        model.alloc(0, second, 1)
+    assert set(gone) <= set(model.objects)
+    model.check()
+
+
 @given(layouts())
 def test_where_it_is_written(layout: tuple[str, int]) -> None:
     """Bitmap, header, or span: which, and that no object lies where the bitmap is."""

@@ -124,6 +124,25 @@ class PageAllocMachine(RuleBasedStateMachine):
             old = self.take(expected, n, USED)
             assert got == (expected, old.count(SCAVENGED))
 
+    @rule(more=st.integers(-2, CHUNK + 2))
+    def alloc_about_the_longest_run(self, more: int) -> None:
+        longest = max((n for _, n in self.runs(b"[sf]+")), default=1)
+        self.alloc(max(1, longest + more))
+
+    @rule(data=st.data(), below=st.integers(1, 700), above=st.integers(1, 700))
+    def free_around_a_border(self, data: st.DataObject, below: int, above: int) -> None:
+        """A run that ends in one chunk what it begins in another."""
+        borders = [c for c in self.grown() if self.chunk(c)[0] == USED]
+        if borders:
+            border = CHUNK * data.draw(st.sampled_from(borders), label="chunk")
+            cells, at = self.locate(border)
+            match_above = re.match(b"u+", cells[at : at + above])
+            match_below = re.match(b"u*", cells[max(0, at - below) : at][::-1])
+            assert match_above is not None and match_below is not None
+            page, n = border - match_below.end(), match_below.end() + match_above.end()
+            self.pages.free(page, n)
+            self.take(page, n, FREE)
+
     @rule(n=st.integers(1, 2 * CHUNK))
     def fill_up(self, n: int) -> None:
         """Leaves no run of n pages."""

@@ -33,6 +33,17 @@ def bitmaps(draw: st.DrawFn) -> str:
 
 
 @st.composite
+def islands(draw: st.DrawFn) -> str:
+    """A few short runs of free pages, most of them inside a word."""
+    pages = "1" * PAGES
+    for _ in range(draw(st.integers(1, 6))):
+        n = draw(st.integers(1, 64))
+        at = draw(st.integers(0, PAGES - n))
+        pages = pages[:at] + "0" * n + pages[at + n :]
+    return pages
+
+
+@st.composite
 def page_ranges(draw: st.DrawFn) -> tuple[int, int]:
     first = draw(st.integers(0, PAGES - 1))
     return first, draw(st.integers(1, PAGES - first))
@@ -52,7 +63,7 @@ def test_ranges(pages: str, where: tuple[int, int]) -> None:
     assert to_pages(door.page_bits_clear(bits, first, n)) == after
 
 
-@given(bitmaps(), st.integers(1, 80) | st.integers(1, PAGES), st.integers(0, PAGES - 1))
+@given(bitmaps() | islands(), st.integers(1, 80) | st.integers(1, PAGES), st.integers(0, PAGES - 1))
 @example("0" * PAGES, PAGES, 0)
 @example("1" * 63 + "0" * 65 + "1" * 384, 65, 0)
 def test_find(pages: str, n: int, start: int) -> None:
@@ -65,9 +76,10 @@ def test_find(pages: str, n: int, start: int) -> None:
     assert first_free == expected
 
 
-@given(bitmaps())
+@given(bitmaps() | islands())
 @example("0" * PAGES)
 @example("1" * PAGES)
+@example("1" * 70 + "0" * 45 + "1" * 397)
 @example("1" + "0" * 62 + "1" + "1" * 448)
 @example("0" + "1" * 510 + "0")
 def test_summarize(pages: str) -> None:

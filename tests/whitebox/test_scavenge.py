@@ -70,6 +70,7 @@ class ScavengeMachine(RuleBasedStateMachine):
         self.heap.fail(first, 1)
         released = self.heap.scavenge((1 << 63) - 1, True)
         self.heap.fail(0, 0)
+        assert first > 0 or released == 0, "went on after a refusal"
         assert self.backed() == backed - released
         assert self.heap.verify() is None
         assert self.heap.scavenge((1 << 63) - 1, True) == backed - released

@@ -166,6 +166,19 @@ class StackMachine(RuleBasedStateMachine):
 TestStacks = StackMachine.TestCase
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_shrinks_below_a_quarter(size: int) -> None:
+    """Less than a quarter in use, what frames may use beyond it included; never below the minimum."""
+    heap = door.TestHeap()
+    for used in {0, *range(max(0, size // 4 - NOSPLIT - 2), max(0, size // 4 - NOSPLIT + 3))}:
+        stack = heap.stack_alloc(0, size)
+        assert stack is not None
+        heap.stack_use(stack, bytes(used))
+        shrinks = size > SMALLEST and used + NOSPLIT < size // 4
+        assert heap.stack_shrink(0, stack) == shrinks, used
+        heap.stack_free(0, stack)
+
+
 @pytest.mark.parametrize("size", [0, 1, 1024, 2049, 3000, (1 << 30) + 1, 1 << 31, 1 << 63])
 def test_wrong_sizes(size: int) -> None:
     heap = door.TestHeap()
