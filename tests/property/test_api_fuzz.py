@@ -4,7 +4,9 @@ Every public function and method gets every kind of value, also such whose own c
 of the call and raises, frees, or closes the heap. Only the documented exceptions may come out, and the
 heap verifies afterwards. A longer run, best on the asan build (see setup.py):
 
-    HYPOTHESIS_PROFILE=long python -m pytest tests/property/test_api_fuzz.py
+    HYPOTHESIS_PROFILE=long python -m pytest -s tests/property/test_api_fuzz.py
+
+(with ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1: tables larger than memory are asked for).
 """
 
 from __future__ import annotations
