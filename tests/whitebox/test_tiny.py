@@ -24,6 +24,7 @@ class Packer:
     def __init__(self) -> None:
         self.block: int | None = None
         self.offset = BLOCK
+        self.starts: set[int] = set()  # of parts not taken back: what other Ps free stays in it
 
     def place(self, size: int) -> int | None:
         """Where the next object goes in the current block; None: in a new one."""
@@ -34,7 +35,7 @@ class Packer:
         """Does the new block become the current one?"""
         if self.block is not None and size >= self.offset:
             return False
-        self.block, self.offset = block, size
+        self.block, self.offset, self.starts = block, size, {block}
         return True
 
 
@@ -100,6 +101,7 @@ class TinyMachine(RuleBasedStateMachine):
         else:
             assert packer.block is not None and address == packer.block + at
             packer.offset = at + size
+            packer.starts.add(address)
         self.blocks.add(address & -BLOCK)
         assert not any(self.heap.read(address)[:size])
         self.heap.write(address, bytes([byte]) * size)
@@ -115,8 +117,10 @@ class TinyMachine(RuleBasedStateMachine):
         assert self.heap.read(address)[:size] == bytes([byte]) * size
         assert self.heap.free(p, address)
         packer = self.packers[p]
-        if packer.block == address & -BLOCK and self.parts(packer.block) == 0:
-            packer.offset = 0  # its own, empty: it starts over
+        if packer.block == address & -BLOCK:
+            packer.starts.remove(address)
+            if not packer.starts:
+                packer.offset = 0  # its own, empty: it starts over
         assert not self.heap.free(p, address)
         assert not self.heap.free((p + 1) % self.procs, address)
 
