@@ -5,7 +5,9 @@
  * Concurrency: see type.h.
  * Go: cmd/compile/internal/types/size.go (CalcStructSize), reflect.StructOf.
  */
-#define _GNU_SOURCE /* asprintf */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
 #include "heap/type.h"
 
 #include <stdlib.h>

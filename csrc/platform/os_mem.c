@@ -5,7 +5,9 @@
  * Concurrency: see os_mem.h. The region table is the only shared structure and has its own lock.
  * Go: mem.go, mem_linux.go, set_vma_name_linux.go.
  */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include "platform/os_mem.h"
 
 #include <errno.h>

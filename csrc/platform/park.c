@@ -5,7 +5,9 @@
  * Concurrency: see park.h; private futexes, so nothing is shared between processes.
  * Go: os_linux.go (futexsleep, futexwakeup).
  */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include "platform/park.h"
 
 #include <linux/futex.h>

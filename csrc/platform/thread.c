@@ -3,7 +3,9 @@
  * Concurrency: see thread.h.
  * Go: newm, clone.
  */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include "platform/thread.h"
 
 #include <signal.h>
