@@ -23,7 +23,7 @@ ROOT = HERE.parent
 BUILD = ROOT / "build" / "bench"
 CC = shlex.split(os.environ.get("CC", "cc"))
 
-ROOMS = ("platform", "heap", "sched", "gotrace", "runtime")  # all but Python's
+ROOMS = ("platform", "heap", "sched", "gc", "gotrace", "runtime", "replay")  # all but Python's
 # Without builtins the compiler cannot pair off a malloc with its free; without the PLT a call into
 # a peer's shared library is one indirect call.
 PROGRAM_FLAGS = ["-std=gnu11", "-O2", "-fno-builtin", "-fno-plt", "-pthread"]

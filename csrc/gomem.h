@@ -248,7 +248,8 @@ GOMEM_API bool gomem_proc_type_fits(struct gomem_proc *p, const struct gomem_typ
 struct gomem_root_table {
     uint64_t *slots;
     size_t n;
-    struct gomem_root_table *next, *prev; /* the library's */
+    struct gomem_root_table *next, *prev; /* these are the library's */
+    size_t late;
 };
 
 /* A frame of a C function with n pointers that are roots; changed only by who holds a P. */
@@ -277,6 +278,13 @@ static inline void gomem_write_pointer(struct gomem_proc *p, void **slot, void *
         gomem_write_pointer_slow(p, slot, value);
     else
         __atomic_store_n(slot, value, __ATOMIC_RELEASE);
+}
+
+/* *slot = object for a slot of a registered table that held no pointer, and an object that the caller has
+ * allocated with the P it still holds; NULL: for any slot whose pointer is not needed any more. */
+static inline void gomem_init_root(uint64_t *slot, const void *object)
+{
+    __atomic_store_n(slot, (uint64_t)(uintptr_t)object, __ATOMIC_RELEASE);
 }
 
 /* A whole cycle, sweep included (runtime.GC). GOMEM_CLOSED; GOMEM_OUT_OF_MEMORY if there can be no thread.

@@ -98,6 +98,7 @@ static struct gomem_error error;
 const char *api_start(unsigned threads)
 {
     struct gomem_options options = gomem_options_default();
+    options.gogc = -1; /* objects are known by their addresses only */
     options.procs = threads;
     return gomem_runtime_new(&options, &runtime, &error) == GOMEM_OK ? NULL : error.message;
 }

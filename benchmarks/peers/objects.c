@@ -112,6 +112,7 @@ static void unloop(alloc_handle p, uint64_t *addresses, double *seconds)
 static size_t run_loop_fresh(struct run *r)
 {
     struct gomem_options options = gomem_options_default();
+    options.gogc = -1; /* objects are known by their addresses only */
     struct gomem_runtime *rt;
     if (gomem_runtime_new(&options, &rt, &error) != GOMEM_OK)
         die(error.message);

@@ -26,6 +26,9 @@
 #define NOINLINE    __attribute__((noinline))
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 #define COLD        __attribute__((noinline, cold))
+/* For thread-local variables: in the memory a thread has from the start. Otherwise a shared library's are
+ * allocated when a thread first uses them. */
+#define INITIAL_EXEC __attribute__((tls_model("initial-exec")))
 #define MUST_USE    __attribute__((warn_unused_result))
 
 _Noreturn static inline __attribute__((cold)) void check_fail(const char *file, int line, const char *what)

@@ -235,6 +235,7 @@ static void end_marking(struct gc *gc)
     struct mheap *h = gc->h;
     uint64_t scanned, marked;
     int64_t assist_time;
+    roots_finish(&gc->roots);
     sum_work(gc, &marked, &scanned, &assist_time);
     set_phase(gc, GC_OFF);
     for (uint32_t i = 0; i < gc->sched->nps; i++)
@@ -567,7 +568,6 @@ void gc_fork_child(struct gc *gc)
     gc->running = false;
     gc->nhelpers = 0;
     gc->helping = gc->marking = 0;
-    lock_init(&gc->lock, RANK_GC);
     gc->wanted = gc->started = gc->done;
     gc->forced = 0;
     unlock(&gc->cycle_lock);

@@ -22,7 +22,10 @@ void roots_add_table(struct roots *r, struct gomem_root_table *t)
     t->next = r->tables;
     if (r->tables != NULL)
         r->tables->prev = t;
-    r->tables = t; /* before where scanning is: its objects are new, or reached otherwise */
+    r->tables = t;
+    /* Before where scanning is; and what it holds may have been in a slot that was not scanned yet. */
+    t->late = r->marking;
+    r->nlate += r->marking;
     fetch_add_relaxed(&r->slots, t->n);
     unlock(&r->lock);
 }
@@ -30,6 +33,7 @@ void roots_add_table(struct roots *r, struct gomem_root_table *t)
 void roots_remove_table(struct roots *r, struct gomem_root_table *t)
 {
     lock(&r->lock);
+    r->nlate -= t->late;
     if (r->next == t) {
         r->next = t->next;
         r->at = 0;
@@ -72,6 +76,7 @@ void roots_start(struct roots *r, struct marker *m)
     lock(&r->lock);
     r->next = r->tables;
     r->at = 0;
+    r->marking = true;
     for (struct gomem_shadow_stack *s = r->stacks; s != NULL; s = s->next)
         for (struct gomem_frame *f = s->top; f != NULL; f = f->previous)
             for (uint32_t i = 0; i < f->n; i++)
@@ -80,21 +85,54 @@ void roots_start(struct roots *r, struct marker *m)
     unlock(&r->lock);
 }
 
+void roots_finish(struct roots *r)
+{
+    lock(&r->lock);
+    CHECK(r->next == NULL);
+    r->marking = false;
+    /* Tables that came since the last look: what they hold was in another, or is new. */
+    for (struct gomem_root_table *t = r->tables; r->nlate > 0; t = t->next) {
+        r->nlate -= t->late;
+        t->late = 0;
+    }
+    unlock(&r->lock);
+}
+
+static void scan_slots(struct marker *m, const struct gomem_root_table *t, size_t begin, size_t end)
+{
+    for (size_t i = begin; i < end; i++) {
+        uint64_t p = load_relaxed(&t->slots[i]);
+        if (p != 0)
+            mark_grey(m, p);
+    }
+    m->scanned_bytes += (end - begin) * sizeof(uint64_t);
+}
+
+static bool scan_late_locked(struct roots *r, struct marker *m)
+{
+    ASSERT_HELD(&r->lock);
+    if (r->nlate == 0)
+        return false;
+    struct gomem_root_table *t = r->tables;
+    while (!t->late)
+        t = t->next;
+    t->late = 0;
+    r->nlate--;
+    scan_slots(m, t, 0, t->n);
+    return true;
+}
+
 bool roots_scan_some(struct roots *r, struct marker *m)
 {
     lock(&r->lock);
     struct gomem_root_table *t = r->next;
     if (t == NULL) {
+        bool late = scan_late_locked(r, m);
         unlock(&r->lock);
-        return false;
+        return late;
     }
     size_t end = MIN(t->n, r->at + SLOTS_AT_A_TIME);
-    for (size_t i = r->at; i < end; i++) {
-        uint64_t p = load_relaxed(&t->slots[i]);
-        if (p != 0)
-            mark_grey(m, p);
-    }
-    m->scanned_bytes += (end - r->at) * sizeof(uint64_t);
+    scan_slots(m, t, r->at, end);
     r->at = end;
     if (end == t->n) {
         r->next = t->next;

@@ -22,6 +22,8 @@ struct roots {
     struct gomem_shadow_stack *stacks; /* under lock */
     struct gomem_root_table *next;     /* under lock: to be scanned next; NULL: all are */
     size_t at;                         /* under lock: its first slot not scanned yet */
+    bool marking;                      /* under lock: tables that are added now are late */
+    size_t nlate;                      /* under lock: late tables not scanned yet */
     uint64_t slots;                    /* atomic: in all tables */
 };
 
@@ -31,8 +33,9 @@ void roots_remove_table(struct roots *r, struct gomem_root_table *t);
 void roots_add_stack(struct roots *r, struct gomem_shadow_stack *s);
 void roots_remove_stack(struct roots *r, struct gomem_shadow_stack *s);
 
-/* Marking begins. pre: the world is stopped. */
+/* Marking begins, or ends. pre: the world is stopped. */
 void roots_start(struct roots *r, struct marker *m);
+void roots_finish(struct roots *r);
 /* Greys what some more slots of tables point to; false: none is left. */
 MUST_USE bool roots_scan_some(struct roots *r, struct marker *m);
 

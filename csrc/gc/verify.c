@@ -38,6 +38,22 @@ static bool check_object(struct mheap *h, const struct mspan *s, unsigned i, cha
     return true;
 }
 
+/* Tables that were added when all others had been scanned hold what another did (roots.c). */
+static bool check_tables(struct gc *gc, char *why, size_t why_size)
+{
+    bool good = true;
+    lock(&gc->roots.lock);
+    for (struct gomem_root_table *t = gc->roots.tables; good && t != NULL; t = t->next)
+        for (size_t i = 0; good && i < t->n; i++) {
+            good = t->slots[i] == 0 || target_is_marked(gc->h, t->slots[i]);
+            if (!good)
+                snprintf(why, why_size, "root %zu of a table points to 0x%zx, white", i,
+                         (size_t)t->slots[i]);
+        }
+    unlock(&gc->roots.lock);
+    return good;
+}
+
 /* Every object that is marked and allocated leads to marked ones only: with the roots marked, that is all
  * that can be reached. */
 bool gc_verify_marks(struct gc *gc, char *why, size_t why_size)
@@ -56,12 +72,5 @@ bool gc_verify_marks(struct gc *gc, char *why, size_t why_size)
                 return false;
         }
     }
-    for (struct gomem_root_table *t = gc->roots.tables; t != NULL; t = t->next)
-        for (size_t i = 0; i < t->n; i++)
-            if (t->slots[i] != 0 && !target_is_marked(h, t->slots[i])) {
-                snprintf(why, why_size, "root %zu of a table points to 0x%zx, white", i,
-                         (size_t)t->slots[i]);
-                return false;
-            }
-    return true;
+    return check_tables(gc, why, why_size);
 }

@@ -7,9 +7,7 @@
  * or in the window of 32 objects that the owning P has taken out of free_bits into its slot. (Go's
  * allocBits and freeindex are exact after a sweep only.)
  *
- * mark_bits are the collector's: set by markers, and for objects that a P takes into its window while
- * marking goes on, which are born black. Sweeping frees what has no mark and clears the marks.
- *
+ * mark_bits are the collector's (mark.h, sweep.h).
  * A span belongs to the P that allocates from it, also when it is full: that P frees objects in it by
  * setting a bit, without lock or atomic operation. Any other P frees under the lock, into remote_bits,
  * which the owner collects. Who owns it is a token; a P drops all it owns by taking a new one.
@@ -20,10 +18,9 @@
  *   unowned: live == nelems - |free_bits|, 0 < live, no remote_bits; PARTIAL (live < nelems) or FULL
  *   |remote_bits| == remote_frees;  an entry in the mcentral set of its place
  *
- * Concurrency: base .. span_class are const while the span is in use. free_bits, live, listed:
- * owner P while owned, under lock while not. owner: written under lock, read by anyone. The structure
- * is never unmapped before the heap closes, so a stale pointer to it can be followed and then found
- * wanting.
+ * Concurrency: base .. span_class are const while the span is in use. free_bits, live, listed: owner P
+ * while owned, under lock while not. owner: written under lock, read by anyone. The structure is never
+ * unmapped before the heap closes: a stale pointer to it can be followed and then found wanting.
  * Go: mspan in mheap.go.
  */
 #ifndef GOMEM_HEAP_SPAN_H

@@ -3,7 +3,8 @@
  *
  * The collector begins it with the world stopped and all caches flushed, so that no span is owned: the
  * sets of all mcentrals turn from swept to unswept. A span is swept when it is popped from an unswept
- * set, or when somebody takes it before.
+ * set, or when somebody takes it before. What has no mark is freed, and the marks are cleared; objects
+ * that Ps took into their windows while marking went on have marks.
  *
  * Called by mcentral (allocation sweeps before it takes new memory) and gc/.
  *

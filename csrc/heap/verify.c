@@ -337,6 +337,11 @@ enum gomem_status heap_verify(struct mheap *h, struct gomem_error *err)
         }
         s = heap_next_span(h, s->base + bytes);
     }
+    /* Freed while marking goes on: neither spans nor free pages. */
+    for (s = h->deferred; s != NULL; s = (struct mspan *)s->node.next) {
+        span_pages += s->npages;
+        heap_bytes += s->npages << h->page_shift;
+    }
     if (heap_bytes != h->bytes.heap_inuse.bytes || stack_bytes != h->bytes.stacks_inuse.bytes)
         BROKEN("spans have %zu heap and %zu stack bytes, counters say %llu and %llu", heap_bytes,
                stack_bytes, (unsigned long long)h->bytes.heap_inuse.bytes,

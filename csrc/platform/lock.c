@@ -65,8 +65,8 @@ NOINLINE void spin_slow(struct spin *s)
 
 enum { MAX_HELD = 16 };
 
-static _Thread_local const struct lock *held[MAX_HELD];
-static _Thread_local unsigned nheld;
+static _Thread_local const struct lock *held[MAX_HELD] INITIAL_EXEC;
+static _Thread_local unsigned nheld INITIAL_EXEC;
 
 void lock_rank_acquire(struct lock *l)
 {

@@ -52,6 +52,8 @@ struct py_heap {
     struct py_ref **refs;     /* hash table by address, chained through next; borrowed */
     size_t nrefs, refs_capacity;
     struct py_roots *roots;   /* list of all root tables; borrowed */
+    struct root_chunk *root_chunks; /* slots that hold the addresses of Refs, for the collector */
+    uint64_t *free_roots;     /* unused ones, each with the address of the next */
     struct py_replay *replays; /* list of all replays; borrowed */
     PyObject *types;          /* set of the types allocated here, which must outlive the heap */
     PyObject *last_type;      /* borrowed from types: the one used last */
@@ -66,6 +68,7 @@ struct py_ref {
     struct py_type *type; /* NULL: bytes */
     uint64_t address;     /* 0: freed. Of a part: offset into the owner */
     uint64_t size;        /* bytes asked for */
+    uint64_t *root;       /* slot with the address; NULL: none is needed */
     Py_ssize_t exports;
     PyObject *weakrefs;
 };
@@ -85,6 +88,7 @@ struct py_roots {
     Py_ssize_t stride;   /* 0: one size for all */
     struct sorted_address *sorted; /* made when first needed */
     Py_ssize_t live;
+    struct gomem_root_table table; /* of addresses, registered while heap is set */
     PyObject *weakrefs;
 };
 
@@ -152,7 +156,7 @@ bool parse_size(PyObject *arg, uint64_t *size);
 bool parse_address(struct py_heap *h, PyObject *arg, uint64_t *address);
 PyObject *raise_no_memory(struct py_heap *h, uint64_t size);
 /* What is at an address, and stays there for as long as the GIL is kept; false with an exception. */
-bool heap_look(struct py_heap *h, uint64_t address, struct gomem_lookup *l);
+bool heap_look(struct py_heap *h, uint64_t address, struct gomem_lookup *l, uint64_t *root);
 /* Frees what a Ref names: None, or NULL with an exception that says what is wrong with it. */
 PyObject *heap_free_ref(struct py_heap *h, struct py_ref *ref);
 /* Waits, without the GIL, until no batch of frees is under way: then what is at an address stays there
@@ -172,13 +176,71 @@ struct py_ref *refs_find(struct py_heap *h, uint64_t address); /* borrowed, NULL
 int refs_insert(struct py_heap *h, struct py_ref *ref);
 void refs_remove(struct py_heap *h, struct py_ref *ref);
 
+/* Registering roots takes a lock that a fork may hold while it waits for the GIL. */
+static inline void add_roots(struct py_heap *h, struct gomem_root_table *t)
+{
+    Py_BEGIN_ALLOW_THREADS
+    gomem_add_roots(h->rt, t);
+    Py_END_ALLOW_THREADS
+}
+static inline void remove_roots(struct py_heap *h, struct gomem_root_table *t)
+{
+    Py_BEGIN_ALLOW_THREADS
+    gomem_remove_roots(h->rt, t);
+    Py_END_ALLOW_THREADS
+}
+
+/* Sleeps for a moment without the GIL. */
+void nap(void);
+/* A limit in bytes; None is none. false with an exception. */
+int parse_limit(PyObject *arg, uint64_t *out);
+
+/* py_inspect.c: methods of Heap. */
+PyObject *limit_object(uint64_t limit);
+PyObject *heap_memstats(PyObject *self, PyObject *arg);
+PyObject *heap_spans(PyObject *self, PyObject *arg);
+PyObject *heap_span_slots(PyObject *self, PyObject *arg);
+PyObject *heap_arenas(PyObject *self, PyObject *arg);
+PyObject *heap_free_runs(PyObject *self, PyObject *arg);
+PyObject *heap_page_states(PyObject *self, PyObject *arg);
+PyObject *heap_resident(PyObject *self, PyObject *arg);
+PyObject *heap_verify_all(PyObject *self, PyObject *arg);
+PyObject *heap_held(PyObject *self, PyObject *arg);
+PyObject *heap_gc(PyObject *self, PyObject *arg);
+PyObject *heap_gc_cycles(PyObject *self, PyObject *arg);
+PyObject *heap_release_os_memory(PyObject *self, PyObject *arg);
+PyObject *heap_flush(PyObject *self, PyObject *arg);
+PyObject *heap_set_memory_limit(PyObject *self, PyObject *arg);
+PyObject *heap_set_gogc(PyObject *self, PyObject *arg);
+PyObject *heap_fail_os_calls(PyObject *self, PyObject *arg);
+PyObject *heap_fork(PyObject *self, PyObject *arg);
+
+/* py_refs.c: slots that are roots. An object that exists is safe from the collector only while a root
+ * leads to it: its address is put into the slot before the P is given up that allocated or found it. */
+uint64_t *root_take(struct py_heap *h); /* NULL with an exception */
+void root_give(struct py_heap *h, uint64_t *root);
+void roots_end(struct py_heap *h);
+static inline void root_set(uint64_t *root, const void *object)
+{
+    gomem_init_root(root, object);
+}
+
 /* py_ref.c */
 extern HIDDEN PyType_Spec ref_spec;
-/* The Ref of an object: the one there is, or a new one. type may be NULL. */
-PyObject *ref_for(struct py_heap *h, uint64_t address, uint64_t size, struct py_type *type);
+/* The Ref of an object: the one there is, or a new one. type may be NULL. root has the address and becomes
+ * the Ref's, or is given back; NULL if size is 0. */
+PyObject *ref_for(struct py_heap *h, uint64_t address, uint64_t size, struct py_type *type,
+                  uint64_t *root);
 /* The same for an object that was found by its address. */
-PyObject *ref_found(struct py_heap *h, uint64_t address, uint64_t size, struct py_type *type);
-PyObject *ref_new(struct py_heap *h, uint64_t address, uint64_t size, struct py_type *type);
+PyObject *ref_found(struct py_heap *h, uint64_t address, uint64_t size, struct py_type *type,
+                    uint64_t *root);
+PyObject *ref_new(struct py_heap *h, uint64_t address, uint64_t size, struct py_type *type,
+                  uint64_t *root);
+/* Does what it names, or is a part of, exist? */
+static inline bool ref_is_there(const struct py_ref *ref)
+{
+    return (ref->owner != NULL ? ref->owner : ref)->address != 0;
+}
 /* Address of what the Ref names; 0 with an exception if it was freed or the heap closed. */
 uint64_t ref_address(struct py_ref *ref);
 
@@ -186,6 +248,20 @@ uint64_t ref_address(struct py_ref *ref);
 PyObject *value_load(struct py_ref *ref, struct py_type *type, uint64_t offset);
 int value_store(struct py_ref *ref, struct py_type *type, uint64_t offset, PyObject *value,
                 const char *what);
+
+/* py_integers.c */
+/* Integers from outside, as uint64_t: ours to free. */
+struct integers {
+    uint64_t *values;
+    Py_ssize_t n;
+};
+/* What the integers are. Addresses that are negative are no addresses, sizes are no sizes. */
+enum meaning { SIZES, ADDRESSES };
+uint64_t *new_integers(Py_ssize_t n); /* NULL with an exception */
+/* false with an exception. */
+bool integers_from(struct py_heap *h, PyObject *arg, struct integers *out, enum meaning meaning);
+/* One size, `count` times. */
+bool integers_repeated(PyObject *size, PyObject *count, struct integers *out);
 
 /* py_roots.c */
 extern HIDDEN PyType_Spec roots_spec;

@@ -49,26 +49,30 @@ static PyObject *load_pointer(struct py_ref *ref, struct py_type *type, const ch
     if (elem == NULL)
         return NULL;
     struct py_type *t = elem == Py_None ? NULL : (struct py_type *)elem;
-    struct gomem_proc *p = heap_settled_proc(h);
-    if (p == NULL)
+    uint64_t *root = heap_usable(h) ? root_take(h) : NULL;
+    struct gomem_proc *p = root != NULL ? heap_settled_proc(h) : NULL;
+    if (p == NULL) {
+        root_give(h, root);
         return NULL;
+    }
     struct gomem_lookup l;
     size_t offset;
     gomem_proc_lookup(p, address, &l);
+    bool there = l.place == GOMEM_PLACE_OBJECT && l.object == address;
     bool fits = t == NULL || gomem_proc_type_fits(p, t->t, address, &offset);
+    if (there && fits)
+        gomem_write_pointer(p, (void **)root, (void *)(uintptr_t)address);
     gomem_proc_release(p);
+    if (there && fits)
+        return ref_found(h, address, t == NULL ? l.size : gomem_type_size(t->t), t, root);
+    root_give(h, root);
     if (l.place == GOMEM_PLACE_ZEROBASE)
-        return ref_for(h, address, 0, t);
-    if (l.place != GOMEM_PLACE_OBJECT || l.object != address)
+        return ref_for(h, address, 0, t, NULL);
+    if (!there)
         return raise_pointer(h->state, "the pointer %p dangles: there is no object any more",
                              (void *)(uintptr_t)address);
-    if (t == NULL)
-        return ref_found(h, address, l.size, NULL);
-    if (!fits)
-        return raise_pointer(h->state,
-                             "the pointer %p dangles: the object there is no %s any more",
-                             (void *)(uintptr_t)address, gomem_type_name(t->t));
-    return ref_found(h, address, gomem_type_size(t->t), t);
+    return raise_pointer(h->state, "the pointer %p dangles: the object there is no %s any more",
+                         (void *)(uintptr_t)address, gomem_type_name(t->t));
 }
 
 PyObject *value_load(struct py_ref *ref, struct py_type *type, uint64_t offset)
@@ -276,6 +280,24 @@ static int convert(struct value *out, struct py_ref *ref, struct py_type *type, 
     }
 }
 
+/* With the write barrier. The Ref keeps the object; what it is to point to, the value's Ref does. */
+static int store_pointer(struct py_ref *ref, uint64_t address, const struct value *v)
+{
+    struct gomem_proc *p = heap_proc(ref->heap);
+    if (p == NULL)
+        return -1;
+    void *pointer;
+    memcpy(&pointer, v->bytes, sizeof pointer);
+    /* Waiting for the P may have let somebody free the object. */
+    bool there = ref_is_there(ref);
+    if (there)
+        gomem_write_pointer(p, (void **)(uintptr_t)address, pointer);
+    gomem_proc_release(p);
+    if (!there)
+        raise_pointer(ref->heap->state, "the object was freed");
+    return there ? 0 : -1;
+}
+
 int value_store(struct py_ref *ref, struct py_type *type, uint64_t offset, PyObject *value,
                 const char *what)
 {
@@ -285,6 +307,8 @@ int value_store(struct py_ref *ref, struct py_type *type, uint64_t offset, PyObj
     uint64_t address = ref_address(ref);
     if (address == 0)
         return -1;
+    if (gomem_type_kind(type->t) == GOMEM_POINTER)
+        return store_pointer(ref, address + offset, &v);
     memcpy((void *)(uintptr_t)(address + offset), v.bytes, v.size);
     return 0;
 }

@@ -90,7 +90,7 @@ static PyObject *heap_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 }
 
 /* None means no limit. */
-static int parse_limit(PyObject *arg, uint64_t *out)
+int parse_limit(PyObject *arg, uint64_t *out)
 {
     *out = UINT64_MAX;
     return arg == NULL || arg == Py_None || parse_size(arg, out);
@@ -173,6 +173,7 @@ static void heap_dealloc(PyObject *self)
         gomem_runtime_delete(h->rt);
         Py_END_ALLOW_THREADS
     }
+    roots_end(h);
     Py_CLEAR(h->types);
     PyMem_Free(h->refs);
     type->tp_free(self);
@@ -241,12 +242,16 @@ static bool parse_alloc(PyObject *const *args, Py_ssize_t nargs, PyObject *names
 }
 
 /* The Ref of a new object, which is freed again if there can be none. */
-static PyObject *handle_of(struct py_heap *h, void *object, uint64_t size, struct py_type *type)
+static PyObject *handle_of(struct py_heap *h, void *object, uint64_t size, struct py_type *type,
+                           uint64_t *root)
 {
-    if (object == NULL)
+    if (object == NULL) {
+        root_give(h, root);
         return raise_no_memory(h, size);
+    }
     uint64_t address = (uint64_t)(uintptr_t)object;
-    PyObject *ref = size == 0 ? ref_for(h, address, 0, type) : ref_new(h, address, size, type);
+    PyObject *ref = size == 0 ? ref_for(h, address, 0, type, root)
+                              : ref_new(h, address, size, type, root);
     if (ref == NULL && size != 0) {
         PyObject *kind, *value, *traceback;
         PyErr_Fetch(&kind, &value, &traceback);
@@ -268,12 +273,16 @@ static PyObject *heap_alloc(PyObject *self, PyObject *const *args, Py_ssize_t na
     int noscan;
     if (!parse_alloc(args, nargs, names, &size, &noscan))
         return NULL;
-    struct gomem_proc *p = heap_proc(h);
-    if (p == NULL)
+    uint64_t *root = heap_usable(h) ? root_take(h) : NULL;
+    struct gomem_proc *p = root != NULL ? heap_proc(h) : NULL;
+    if (p == NULL) {
+        root_give(h, root);
         return NULL;
+    }
     void *object = noscan ? gomem_alloc(p, size) : gomem_alloc_scan(p, size);
+    root_set(root, object);
     gomem_proc_release(p);
-    return handle_of(h, object, size, NULL);
+    return handle_of(h, object, size, NULL, root);
 }
 
 /* Keeps the type alive as long as the heap. */
@@ -297,12 +306,16 @@ static PyObject *heap_new_object(PyObject *self, PyObject *arg)
     struct py_type *type = (struct py_type *)arg;
     if (!heap_usable(h) || heap_keep_type(h, arg) < 0)
         return NULL;
-    struct gomem_proc *p = heap_proc(h);
-    if (p == NULL)
+    uint64_t *root = root_take(h);
+    struct gomem_proc *p = root != NULL ? heap_proc(h) : NULL;
+    if (p == NULL) {
+        root_give(h, root);
         return NULL;
+    }
     void *object = gomem_alloc_typed(p, type->t, 1);
+    root_set(root, object);
     gomem_proc_release(p);
-    return handle_of(h, object, gomem_type_size(type->t), type);
+    return handle_of(h, object, gomem_type_size(type->t), type, root);
 }
 
 /* --- Freeing. Exceptions are made without a P: that may run the garbage collector, and that any code,
@@ -362,6 +375,8 @@ static bool free_with(struct py_heap *h, struct gomem_proc *p, uint64_t address,
     if (ref != NULL) {
         refs_remove(h, ref);
         ref->address = 0;
+        root_give(h, ref->root);
+        ref->root = NULL;
     } else {
         replays_forget(h, address);
     }
@@ -437,7 +452,7 @@ static PyObject *heap_free(PyObject *self, PyObject *arg)
 
 /* --- Batches --- */
 
-static void nap(void)
+void nap(void)
 {
     const struct timespec pause = {.tv_nsec = 50000};
     Py_BEGIN_ALLOW_THREADS
@@ -503,12 +518,14 @@ static PyObject *heap_free_many(PyObject *self, PyObject *arg)
 
 /* --- Lookups --- */
 
-bool heap_look(struct py_heap *h, uint64_t address, struct gomem_lookup *l)
+bool heap_look(struct py_heap *h, uint64_t address, struct gomem_lookup *l, uint64_t *root)
 {
     struct gomem_proc *p = heap_settled_proc(h);
     if (p == NULL)
         return false;
     gomem_proc_lookup(p, address, l);
+    if (root != NULL && l->place == GOMEM_PLACE_OBJECT)
+        gomem_write_pointer(p, (void **)root, (void *)(uintptr_t)l->object);
     gomem_proc_release(p);
     return true;
 }
@@ -520,7 +537,7 @@ static PyObject *heap_lookup_tuple(PyObject *self, PyObject *arg)
     if (address == (uint64_t)-1 && PyErr_Occurred())
         return NULL;
     struct gomem_lookup l;
-    if (!heap_look(h, address, &l))
+    if (!heap_look(h, address, &l, NULL))
         return NULL;
     return Py_BuildValue("iKKKIiiIKK", (int)l.place, l.arena, l.span, l.span_pages, l.size_class,
                          (int)l.noscan, (int)l.tiny, l.index, l.object, l.size);
@@ -533,306 +550,18 @@ static PyObject *heap_ref_at(PyObject *self, PyObject *arg)
     if (address == (uint64_t)-1 && PyErr_Occurred())
         return NULL;
     struct gomem_lookup l;
-    if (!heap_look(h, address, &l))
+    uint64_t *root = heap_usable(h) ? root_take(h) : NULL;
+    if (root == NULL)
         return NULL;
-    if (l.place == GOMEM_PLACE_ZEROBASE)
-        return ref_for(h, address, 0, NULL);
-    if (l.place != GOMEM_PLACE_OBJECT)
-        return raise_pointer(h->state, "there is no object at %p", (void *)(uintptr_t)address);
-    return ref_found(h, l.object, l.size, NULL);
-}
-
-/* --- Inspection: raw bytes, which Python turns into tables --- */
-
-static PyObject *heap_memstats(PyObject *self, PyObject *unused)
-{
-    (void)unused;
-    struct py_heap *h = (struct py_heap *)self;
-    if (!heap_usable(h))
-        return NULL;
-    struct gomem_memstats m;
-    enum gomem_status status;
-    Py_BEGIN_ALLOW_THREADS
-    status = gomem_read_memstats(h->rt, &m);
-    Py_END_ALLOW_THREADS
-    if (status != GOMEM_OK)
-        return raise_closed(h->state);
-    PyObject *by_size = PyList_New(GOMEM_BY_SIZE);
-    for (Py_ssize_t i = 0; by_size != NULL && i < GOMEM_BY_SIZE; i++) {
-        PyObject *row = Py_BuildValue("IKK", m.by_size[i].size, m.by_size[i].mallocs,
-                                      m.by_size[i].frees);
-        if (row == NULL)
-            Py_CLEAR(by_size);
-        else
-            PyList_SET_ITEM(by_size, i, row);
-    }
-    if (by_size == NULL)
-        return NULL;
-#define FIELD(name) #name, (unsigned long long)m.name
-    return Py_BuildValue(
-        "{sKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsN}", FIELD(alloc),
-        FIELD(total_alloc), FIELD(sys), FIELD(lookups), FIELD(mallocs), FIELD(frees),
-        FIELD(heap_alloc), FIELD(heap_sys), FIELD(heap_idle), FIELD(heap_inuse),
-        FIELD(heap_released), FIELD(heap_objects), FIELD(stack_inuse), FIELD(stack_sys),
-        FIELD(mspan_inuse), FIELD(mspan_sys), FIELD(mcache_inuse), FIELD(mcache_sys),
-        FIELD(buck_hash_sys), FIELD(gc_sys), FIELD(other_sys), FIELD(next_gc), FIELD(tiny_allocs),
-        FIELD(mapped_ready), FIELD(peak_mapped_ready), FIELD(large_allocs), FIELD(large_frees),
-        FIELD(scavenged_background), FIELD(scavenged_eager), FIELD(scavenged_forced), "by_size",
-        by_size);
-#undef FIELD
-}
-
-/* Calls list until its answer fits; bytes of an array of structs. */
-static PyObject *list_bytes(struct py_heap *h,
-                            size_t (*list)(struct gomem_runtime *, void *, size_t), size_t item)
-{
-    if (!heap_usable(h))
-        return NULL;
-    size_t capacity = 256;
-    for (;;) {
-        void *buffer = PyMem_RawMalloc(capacity * item);
-        if (buffer == NULL)
-            return PyErr_NoMemory();
-        size_t n;
-        Py_BEGIN_ALLOW_THREADS
-        n = list(h->rt, buffer, capacity);
-        Py_END_ALLOW_THREADS
-        PyObject *bytes = NULL;
-        if (n <= capacity)
-            bytes = PyBytes_FromStringAndSize(buffer, (Py_ssize_t)(n * item));
-        PyMem_RawFree(buffer);
-        if (n <= capacity && gomem_runtime_is_closed(h->rt)) {
-            Py_XDECREF(bytes); /* closed in between: there was nothing to list */
-            return raise_closed(h->state);
-        }
-        if (n <= capacity)
-            return bytes;
-        capacity = n + n / 8;
-    }
-}
-
-static size_t list_spans(struct gomem_runtime *rt, void *out, size_t capacity)
-{
-    return gomem_spans(rt, out, capacity);
-}
-
-static size_t list_arenas(struct gomem_runtime *rt, void *out, size_t capacity)
-{
-    return gomem_arenas(rt, out, capacity);
-}
-
-static PyObject *heap_spans(PyObject *self, PyObject *unused)
-{
-    (void)unused;
-    return list_bytes((struct py_heap *)self, list_spans, sizeof(struct gomem_span));
-}
-
-static PyObject *heap_span_slots(PyObject *self, PyObject *arg)
-{
-    struct py_heap *h = (struct py_heap *)self;
-    uint64_t base = PyLong_AsUnsignedLongLong(arg);
-    if (base == (uint64_t)-1 && PyErr_Occurred())
-        return NULL;
-    if (!heap_usable(h))
-        return NULL;
-    enum { MOST_SLOTS = 65535 };
-    PyObject *slots = PyBytes_FromStringAndSize(NULL, MOST_SLOTS);
-    if (slots == NULL)
-        return NULL;
-    size_t n;
-    Py_BEGIN_ALLOW_THREADS
-    n = gomem_span_slots(h->rt, base, (uint8_t *)PyBytes_AS_STRING(slots), MOST_SLOTS);
-    Py_END_ALLOW_THREADS
-    _PyBytes_Resize(&slots, (Py_ssize_t)n);
-    return slots;
-}
-
-static PyObject *heap_arenas(PyObject *self, PyObject *unused)
-{
-    (void)unused;
-    return list_bytes((struct py_heap *)self, list_arenas, sizeof(struct gomem_arena));
-}
-
-static PyObject *heap_free_runs(PyObject *self, PyObject *unused)
-{
-    (void)unused;
-    struct py_heap *h = (struct py_heap *)self;
-    if (!heap_usable(h))
-        return NULL;
-    struct gomem_free_runs r;
-    enum gomem_status status;
-    Py_BEGIN_ALLOW_THREADS
-    status = gomem_free_runs(h->rt, &r);
-    Py_END_ALLOW_THREADS
-    if (status != GOMEM_OK)
-        return raise_closed(h->state);
-    PyObject *by_log2 = PyList_New(Py_ARRAY_LENGTH(r.by_log2));
-    for (size_t i = 0; by_log2 != NULL && i < Py_ARRAY_LENGTH(r.by_log2); i++) {
-        PyObject *n = PyLong_FromUnsignedLongLong(r.by_log2[i]);
-        if (n == NULL)
-            Py_CLEAR(by_log2);
-        else
-            PyList_SET_ITEM(by_log2, (Py_ssize_t)i, n);
-    }
-    if (by_log2 == NULL)
-        return NULL;
-    return Py_BuildValue("KKKKN", r.pages, r.runs, r.largest_run, r.cached_pages, by_log2);
-}
-
-static PyObject *heap_page_states(PyObject *self, PyObject *args)
-{
-    struct py_heap *h = (struct py_heap *)self;
-    unsigned long long base, npages;
-    if (!PyArg_ParseTuple(args, "KK:_page_states", &base, &npages) || !heap_usable(h))
-        return NULL;
-    if (npages > (unsigned long long)1 << 32) {
-        PyErr_Format(PyExc_ValueError, "too many pages: %llu", npages);
-        return NULL;
-    }
-    PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)npages);
-    if (bytes == NULL)
-        return NULL;
-    Py_BEGIN_ALLOW_THREADS
-    gomem_page_states(h->rt, base, npages, (uint8_t *)PyBytes_AS_STRING(bytes));
-    Py_END_ALLOW_THREADS
-    return bytes;
-}
-
-static PyObject *heap_resident(PyObject *self, PyObject *unused)
-{
-    (void)unused;
-    struct py_heap *h = (struct py_heap *)self;
-    if (!heap_usable(h))
-        return NULL;
-    uint64_t bytes;
-    Py_BEGIN_ALLOW_THREADS
-    bytes = gomem_resident(h->rt);
-    Py_END_ALLOW_THREADS
-    return PyLong_FromUnsignedLongLong(bytes);
-}
-
-static PyObject *heap_verify(PyObject *self, PyObject *unused)
-{
-    (void)unused;
-    struct py_heap *h = (struct py_heap *)self;
-    if (!heap_usable(h))
-        return NULL;
-    struct gomem_error err;
-    enum gomem_status status;
-    Py_BEGIN_ALLOW_THREADS
-    status = gomem_verify(h->rt, &err);
-    Py_END_ALLOW_THREADS
-    if (status != GOMEM_OK)
-        return raise_error(h->state, &err);
-    Py_RETURN_NONE;
-}
-
-static PyObject *heap_held(PyObject *self, PyObject *unused)
-{
-    (void)unused;
-    struct py_heap *h = (struct py_heap *)self;
-    PyObject *bytes = NULL;
-    HEAP_LOCK(self)
-    if (heap_usable(h))
-        bytes = roots_held(h);
-    HEAP_UNLOCK(self)
-    return bytes;
-}
-
-/* --- Control --- */
-
-static PyObject *heap_release_os_memory(PyObject *self, PyObject *unused)
-{
-    (void)unused;
-    struct py_heap *h = (struct py_heap *)self;
-    if (!heap_usable(h))
-        return NULL;
-    uint64_t bytes;
-    Py_BEGIN_ALLOW_THREADS
-    bytes = gomem_release_os_memory(h->rt);
-    Py_END_ALLOW_THREADS
-    return PyLong_FromUnsignedLongLong(bytes);
-}
-
-static PyObject *heap_flush(PyObject *self, PyObject *unused)
-{
-    (void)unused;
-    struct py_heap *h = (struct py_heap *)self;
-    if (!heap_usable(h))
-        return NULL;
-    Py_BEGIN_ALLOW_THREADS
-    gomem_flush(h->rt);
-    Py_END_ALLOW_THREADS
-    Py_RETURN_NONE;
-}
-
-static PyObject *limit_object(uint64_t limit)
-{
-    if (limit == UINT64_MAX)
-        Py_RETURN_NONE;
-    return PyLong_FromUnsignedLongLong(limit);
-}
-
-static PyObject *heap_set_memory_limit(PyObject *self, PyObject *arg)
-{
-    struct py_heap *h = (struct py_heap *)self;
-    uint64_t limit;
-    if (!parse_limit(arg, &limit) || !heap_usable(h))
-        return NULL;
-    uint64_t old;
-    Py_BEGIN_ALLOW_THREADS
-    old = gomem_set_memory_limit(h->rt, limit);
-    Py_END_ALLOW_THREADS
-    return limit_object(old);
-}
-
-static PyObject *heap_set_gogc(PyObject *self, PyObject *arg)
-{
-    struct py_heap *h = (struct py_heap *)self;
-    long percent = PyLong_AsLong(arg);
-    if ((percent == -1 && PyErr_Occurred()) || !heap_usable(h))
-        return NULL;
-    if (percent > INT32_MAX)
-        percent = INT32_MAX;
-    return PyLong_FromLong(gomem_set_gogc(h->rt, percent < 0 ? -1 : (int32_t)percent));
-}
-
-static PyObject *heap_fail_os_calls(PyObject *self, PyObject *args)
-{
-    struct py_heap *h = (struct py_heap *)self;
-    unsigned long long first, count;
-    if (!PyArg_ParseTuple(args, "KK:_fail_os_calls", &first, &count) || !heap_usable(h))
-        return NULL;
-    uint64_t calls;
-    Py_BEGIN_ALLOW_THREADS
-    calls = gomem_fail_os_calls(h->rt, first, count);
-    Py_END_ALLOW_THREADS
-    return PyLong_FromUnsignedLongLong(calls);
-}
-
-static PyObject *heap_fork(PyObject *self, PyObject *arg)
-{
-    struct py_heap *h = (struct py_heap *)self;
-    long stage = PyLong_AsLong(arg);
-    if (stage == -1 && PyErr_Occurred())
-        return NULL;
-    if (h->rt == NULL)
-        Py_RETURN_NONE;
-    if (stage == 0) {
-        /* A batch that is under way would stay so in the child for ever. With the GIL from here on:
-         * who holds what this waits for does not need the GIL to give it up. */
-        while (h->batches != 0)
-            nap();
-        gomem_runtime_fork_prepare(h->rt);
-    } else if (stage == 1) {
-        gomem_runtime_fork_parent(h->rt);
-    } else {
-        /* Batches that began since then have freed nothing, and their threads are not here. */
-        h->batches = 0;
-        h->batch_exclusive = false;
-        gomem_runtime_fork_child(h->rt);
-    }
-    Py_RETURN_NONE;
+    bool found = heap_look(h, address, &l, root);
+    if (found && l.place == GOMEM_PLACE_OBJECT)
+        return ref_found(h, l.object, l.size, NULL, root);
+    root_give(h, root);
+    if (found && l.place == GOMEM_PLACE_ZEROBASE)
+        return ref_for(h, address, 0, NULL, NULL);
+    if (found)
+        raise_pointer(h->state, "there is no object at %p", (void *)(uintptr_t)address);
+    return NULL;
 }
 
 /* --- Attributes --- */
@@ -909,9 +638,14 @@ static PyMethodDef heap_methods[] = {
      "use."},
     {"__enter__", heap_enter, METH_NOARGS, NULL},
     {"__exit__", heap_exit, METH_VARARGS, NULL},
-    {"verify", heap_verify, METH_NOARGS,
+    {"verify", heap_verify_all, METH_NOARGS,
      "verify($self, /)\n--\n\n"
      "Walks every structure of the heap; raises CorruptHeapError with what is wrong and where."},
+    {"gc", heap_gc, METH_NOARGS,
+     "gc($self, /)\n--\n\n"
+     "Runs a whole cycle of the collector and waits for it, sweep included (Go: runtime.GC).\n\n"
+     "Frees every object that no Ref, table or replay leads to. Raises HeapClosedError."},
+    {"_gc_cycles", heap_gc_cycles, METH_NOARGS, NULL},
     {"release_os_memory", heap_release_os_memory, METH_NOARGS,
      "release_os_memory($self, /)\n--\n\n"
      "Empties the caches of all Ps and gives all free memory back to the system; returns how many\n"

@@ -11,17 +11,21 @@
 
 #include <structmember.h>
 
-PyObject *ref_new(struct py_heap *h, uint64_t address, uint64_t size, struct py_type *type)
+PyObject *ref_new(struct py_heap *h, uint64_t address, uint64_t size, struct py_type *type,
+                  uint64_t *root)
 {
     PyTypeObject *ref_type = h->state->ref_type;
     struct py_ref *ref = PyObject_New(struct py_ref, ref_type);
-    if (ref == NULL)
+    if (ref == NULL) {
+        root_give(h, root);
         return NULL;
+    }
     ref->owner = NULL;
     ref->next = NULL;
     ref->type = (struct py_type *)Py_XNewRef((PyObject *)type);
     ref->address = address;
     ref->size = size;
+    ref->root = NULL;
     ref->exports = 0;
     ref->weakrefs = NULL;
     ref->heap = NULL;
@@ -30,9 +34,11 @@ PyObject *ref_new(struct py_heap *h, uint64_t address, uint64_t size, struct py_
     status = refs_insert(h, ref);
     HEAP_UNLOCK(h)
     if (status < 0) {
+        root_give(h, root);
         Py_DECREF(ref);
         return NULL;
     }
+    ref->root = root;
     ref->heap = (struct py_heap *)Py_NewRef((PyObject *)h);
     return (PyObject *)ref;
 }
@@ -48,6 +54,7 @@ static PyObject *ref_part(struct py_ref *owner, struct py_type *type, uint64_t o
     part->owner = (struct py_ref *)Py_NewRef((PyObject *)object);
     part->next = NULL;
     part->type = (struct py_type *)Py_NewRef((PyObject *)type);
+    part->root = NULL;
     part->address = (owner->owner != NULL ? owner->address : 0) + offset;
     part->size = gomem_type_size(type->t);
     part->exports = 0;
@@ -59,7 +66,7 @@ static PyObject *ref_part(struct py_ref *owner, struct py_type *type, uint64_t o
 static PyObject *ref_for_zero(struct py_heap *h, uint64_t address, struct py_type *type)
 {
     struct py_ref *zero = refs_find(h, address);
-    zero = (struct py_ref *)(zero == NULL ? ref_new(h, address, 0, NULL)
+    zero = (struct py_ref *)(zero == NULL ? ref_new(h, address, 0, NULL, NULL)
                                           : Py_NewRef((PyObject *)zero));
     if (zero == NULL || type == NULL)
         return (PyObject *)zero;
@@ -68,13 +75,15 @@ static PyObject *ref_for_zero(struct py_heap *h, uint64_t address, struct py_typ
     return ref;
 }
 
-PyObject *ref_for(struct py_heap *h, uint64_t address, uint64_t size, struct py_type *type)
+PyObject *ref_for(struct py_heap *h, uint64_t address, uint64_t size, struct py_type *type,
+                  uint64_t *root)
 {
+    struct py_ref *ref = size == 0 ? NULL : refs_find(h, address);
+    if (size != 0 && ref == NULL)
+        return ref_new(h, address, size, type, root);
+    root_give(h, root);
     if (size == 0)
         return ref_for_zero(h, address, type);
-    struct py_ref *ref = refs_find(h, address);
-    if (ref == NULL)
-        return ref_new(h, address, size, type);
     /* It may have been looked up before anyone knew its type. */
     if (ref->type == NULL && type != NULL && ref->size >= gomem_type_size(type->t)) {
         ref->type = (struct py_type *)Py_NewRef((PyObject *)type);
@@ -83,9 +92,10 @@ PyObject *ref_for(struct py_heap *h, uint64_t address, uint64_t size, struct py_
     return Py_NewRef((PyObject *)ref);
 }
 
-PyObject *ref_found(struct py_heap *h, uint64_t address, uint64_t size, struct py_type *type)
+PyObject *ref_found(struct py_heap *h, uint64_t address, uint64_t size, struct py_type *type,
+                    uint64_t *root)
 {
-    PyObject *ref = ref_for(h, address, size, type);
+    PyObject *ref = ref_for(h, address, size, type, root);
     if (ref != NULL)
         replays_forget(h, address);
     return ref;
@@ -99,6 +109,7 @@ static void ref_dealloc(PyObject *self)
     if (ref->heap != NULL && ref->owner == NULL && ref->address != 0) {
         HEAP_LOCK(ref->heap)
         refs_remove(ref->heap, ref);
+        root_give(ref->heap, ref->root);
         HEAP_UNLOCK(ref->heap)
     }
     if (ref->weakrefs != NULL)
@@ -161,7 +172,7 @@ static PyObject *get_freed(PyObject *self, void *unused)
 static bool look(struct py_ref *ref, struct gomem_lookup *l)
 {
     uint64_t address = ref_address(ref);
-    return address != 0 && heap_look(ref->heap, address, l);
+    return address != 0 && heap_look(ref->heap, address, l, NULL);
 }
 
 static PyObject *get_size_class(PyObject *self, void *unused)

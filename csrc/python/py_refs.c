@@ -65,3 +65,63 @@ void refs_remove(struct py_heap *h, struct py_ref *ref)
     *link = ref->next;
     h->nrefs--;
 }
+
+/* --- Roots --- */
+
+enum { CHUNK_ROOTS = 500 };
+
+struct root_chunk {
+    struct root_chunk *next;
+    struct gomem_root_table table;
+    uint64_t slots[CHUNK_ROOTS];
+};
+
+static bool add_chunk(struct py_heap *h)
+{
+    struct root_chunk *chunk = PyMem_RawCalloc(1, sizeof *chunk);
+    if (chunk == NULL)
+        return false;
+    chunk->table.slots = chunk->slots;
+    chunk->table.n = CHUNK_ROOTS;
+    add_roots(h, &chunk->table);
+    chunk->next = h->root_chunks;
+    h->root_chunks = chunk;
+    for (size_t i = 0; i < CHUNK_ROOTS; i++)
+        root_give(h, &chunk->slots[i]);
+    return true;
+}
+
+uint64_t *root_take(struct py_heap *h)
+{
+    uint64_t *root = NULL;
+    HEAP_LOCK(h)
+    while (h->free_roots == NULL && add_chunk(h))
+        ; /* others may take all of it while this waits for the GIL */
+    if (h->free_roots != NULL) {
+        root = h->free_roots;
+        h->free_roots = (uint64_t *)(uintptr_t)*root;
+        root_set(root, NULL);
+    }
+    HEAP_UNLOCK(h)
+    if (root == NULL)
+        PyErr_NoMemory();
+    return root;
+}
+
+void root_give(struct py_heap *h, uint64_t *root)
+{
+    if (root == NULL)
+        return;
+    root_set(root, h->free_roots); /* the collector finds no object there */
+    h->free_roots = root;
+}
+
+void roots_end(struct py_heap *h)
+{
+    struct root_chunk *chunk = h->root_chunks, *next;
+    for (; chunk != NULL; chunk = next) {
+        next = chunk->next;
+        PyMem_RawFree(chunk);
+    }
+    h->root_chunks = NULL;
+}

@@ -105,7 +105,9 @@ static PyObject *replay_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
         Py_DECREF(r);
         return NULL;
     }
+    Py_BEGIN_ALLOW_THREADS
     r->replay = gomem_replay_new(h->rt, r->events, r->n, &err);
+    Py_END_ALLOW_THREADS
     if (r->replay == NULL) {
         Py_DECREF(r);
         return raise_error(st, &err);
@@ -142,7 +144,9 @@ static void replay_dealloc(PyObject *self)
         HEAP_LOCK(r->heap)
         replay_unlink(r->heap, r);
         HEAP_UNLOCK(r->heap)
+        Py_BEGIN_ALLOW_THREADS
         gomem_replay_delete(r->replay);
+        Py_END_ALLOW_THREADS
     }
     Py_XDECREF(r->heap);
     Py_XDECREF(r->trace);

@@ -101,167 +101,6 @@ PyObject *roots_held(struct py_heap *h)
     return bytes;
 }
 
-/* --- Arguments --- */
-
-/* Integers from outside, as uint64_t: ours to free. */
-struct integers {
-    uint64_t *values;
-    Py_ssize_t n;
-};
-
-/* What the integers are. Addresses that are negative are no addresses, sizes are no sizes. */
-enum meaning { SIZES, ADDRESSES };
-
-static const char *const meanings[] = {"sizes", "addresses"};
-
-/* Room for n integers, or NULL with an exception. */
-static uint64_t *new_integers(Py_ssize_t n)
-{
-    uint64_t *values = NULL;
-    if ((size_t)n < PY_SSIZE_T_MAX / sizeof *values)
-        values = PyMem_RawMalloc(((size_t)n + 1) * sizeof *values);
-    if (values == NULL)
-        PyErr_Format(PyExc_MemoryError, "no memory for a table of %zd objects", n);
-    return values;
-}
-
-/* Which C integer a buffer format is: its size in bytes and sign; false for anything else. */
-static bool integer_format(const char *format, Py_ssize_t itemsize, bool *is_signed)
-{
-    if (format == NULL)
-        format = "B";
-    if (*format == '<' || *format == '=' || *format == '@' || *format == '|')
-        format++;
-    if (format[0] == '\0' || format[1] != '\0' || strchr("bBhHiIlLqQnN", *format) == NULL)
-        return false;
-    *is_signed = strchr("bhilqn", *format) != NULL;
-    return itemsize == 1 || itemsize == 2 || itemsize == 4 || itemsize == 8;
-}
-
-static int64_t read_signed(const char *p, Py_ssize_t itemsize)
-{
-    uint64_t raw = 0;
-    memcpy(&raw, p, (size_t)itemsize);
-    unsigned shift = 64 - 8 * (unsigned)itemsize;
-    return (int64_t)(raw << shift) >> shift;
-}
-
-/* Copies a buffer of integers; false with an exception. */
-static bool integers_from_buffer(struct py_heap *h, const Py_buffer *view, struct integers *out,
-                                 enum meaning meaning)
-{
-    bool is_signed;
-    const char *what = meanings[meaning];
-    if (view->ndim != 1 || !integer_format(view->format, view->itemsize, &is_signed)) {
-        PyErr_Format(PyExc_TypeError,
-                     "%s must be a one-dimensional array of integers, not of %d dimensions and "
-                     "format %s",
-                     what, view->ndim, view->format == NULL ? "B" : view->format);
-        return false;
-    }
-    Py_ssize_t n = view->shape != NULL ? view->shape[0] : view->len / view->itemsize;
-    Py_ssize_t stride = view->strides != NULL ? view->strides[0] : view->itemsize;
-    out->n = n;
-    out->values = new_integers(n);
-    if (out->values == NULL)
-        return false;
-    const char *p = view->buf;
-    if (view->itemsize == 8 && stride == 8) {
-        memcpy(out->values, p, (size_t)n * 8);
-    } else {
-        for (Py_ssize_t i = 0; i < n; i++, p += stride) {
-            out->values[i] = 0;
-            if (is_signed)
-                out->values[i] = (uint64_t)read_signed(p, view->itemsize);
-            else
-                memcpy(&out->values[i], p, (size_t)view->itemsize);
-        }
-    }
-    for (Py_ssize_t i = 0; is_signed && i < n; i++)
-        if ((int64_t)out->values[i] < 0) {
-            PyErr_Format(meaning == SIZES ? PyExc_ValueError : h->state->invalid_pointer,
-                         "%s must not be negative: %lld at index %zd", what,
-                         (long long)out->values[i], i);
-            PyMem_RawFree(out->values);
-            return false;
-        }
-    return true;
-}
-
-static bool integers_from_sequence(struct py_heap *h, PyObject *arg, struct integers *out,
-                                   enum meaning meaning)
-{
-    const char *what = meanings[meaning];
-    PyObject *fast = PySequence_Fast(arg, "");
-    if (fast == NULL) {
-        if (PyErr_ExceptionMatches(PyExc_TypeError))
-            PyErr_Format(PyExc_TypeError, "%s must be a sequence or array of integers, not %.200s",
-                         what, Py_TYPE(arg)->tp_name);
-        return false;
-    }
-    out->n = PySequence_Fast_GET_SIZE(fast);
-    out->values = new_integers(out->n);
-    bool ok = out->values != NULL;
-    for (Py_ssize_t i = 0; ok && i < out->n; i++) {
-        /* Converting may run code that changes the list. */
-        if (i >= PySequence_Fast_GET_SIZE(fast)) {
-            PyErr_Format(PyExc_RuntimeError, "%s changed while they were read", what);
-            ok = false;
-        } else {
-            PyObject *item = Py_NewRef(PySequence_Fast_GET_ITEM(fast, i));
-            ok = meaning == SIZES ? parse_size(item, &out->values[i])
-                                  : parse_address(h, item, &out->values[i]);
-            Py_DECREF(item);
-        }
-    }
-    if (!ok)
-        PyMem_RawFree(out->values);
-    Py_DECREF(fast);
-    return ok;
-}
-
-static bool integers_from(struct py_heap *h, PyObject *arg, struct integers *out,
-                          enum meaning meaning)
-{
-    if (PyObject_TypeCheck(arg, h->state->ref_type)) { /* which has a buffer: the object's bytes */
-        PyErr_Format(PyExc_TypeError, "%s must be a sequence or array of integers, not a Ref",
-                     meanings[meaning]);
-        return false;
-    }
-    if (!PyObject_CheckBuffer(arg) || PyBytes_Check(arg) || PyByteArray_Check(arg))
-        return integers_from_sequence(h, arg, out, meaning);
-    Py_buffer view;
-    if (PyObject_GetBuffer(arg, &view, PyBUF_RECORDS_RO) < 0)
-        return false;
-    bool ok = integers_from_buffer(h, &view, out, meaning);
-    PyBuffer_Release(&view);
-    return ok;
-}
-
-/* One size, `count` times. */
-static bool integers_repeated(PyObject *size, PyObject *count, struct integers *out)
-{
-    if (!PyIndex_Check(count)) {
-        PyErr_Format(PyExc_TypeError, "count must be an integer, not %.200s",
-                     Py_TYPE(count)->tp_name);
-        return false;
-    }
-    out->n = PyNumber_AsSsize_t(count, NULL); /* no memory would be enough for more than that */
-    if (out->n == -1 && PyErr_Occurred())
-        return false;
-    if (out->n < 0) {
-        PyErr_Format(PyExc_ValueError, "count must not be negative: %zd", out->n);
-        return false;
-    }
-    out->values = new_integers(1);
-    if (out->values == NULL)
-        return false;
-    if (parse_size(size, out->values))
-        return true;
-    PyMem_RawFree(out->values);
-    return false;
-}
-
 /* --- Allocating and freeing --- */
 
 /* A table for n objects of the sizes, which it takes; NULL with an exception. The heap knows it only
@@ -278,8 +117,13 @@ static struct py_roots *roots_new(struct py_heap *h, struct integers sizes, Py_s
     r->stride = stride;
     r->n = sizes.n;
     r->addresses = new_integers(sizes.n);
-    if (r->addresses == NULL)
+    if (r->addresses == NULL) {
         Py_CLEAR(r);
+        return NULL;
+    }
+    memset(r->addresses, 0, (size_t)sizes.n * sizeof *r->addresses);
+    r->table.slots = r->addresses;
+    r->table.n = (size_t)sizes.n;
     return r;
 }
 
@@ -295,6 +139,7 @@ PyObject *roots_alloc_many(struct py_heap *h, PyObject *arg, PyObject *count, bo
     size_t n = (size_t)r->n, done = 0;
     struct gomem_proc *p;
     Py_BEGIN_ALLOW_THREADS
+    gomem_add_roots(h->rt, &r->table);
     p = gomem_proc_acquire(h->rt);
     if (p != NULL) {
         done = gomem_alloc_many(p, r->sizes, (size_t)r->stride, n, noscan, r->addresses);
@@ -309,6 +154,7 @@ PyObject *roots_alloc_many(struct py_heap *h, PyObject *arg, PyObject *count, bo
     else if (done < n)
         raise_no_memory(h, r->sizes[done * (size_t)r->stride]);
     if (p == NULL || done < n) {
+        remove_roots(h, &r->table);
         Py_DECREF(r);
         return NULL;
     }
@@ -330,10 +176,16 @@ struct taken {
     Py_ssize_t n, capacity;
 };
 
-static void taken_free(struct taken *t)
+static void taken_free(struct py_heap *h, struct taken *t)
 {
-    for (Py_ssize_t i = 0; i < t->n; i++)
-        Py_DECREF(t->refs[i]);
+    for (Py_ssize_t i = 0; i < t->n; i++) {
+        struct py_ref *ref = t->refs[i];
+        if (ref->address == 0) {
+            root_give(h, ref->root);
+            ref->root = NULL;
+        }
+        Py_DECREF(ref);
+    }
     PyMem_Free(t->refs);
     PyMem_Free(t->indexes);
 }
@@ -449,6 +301,9 @@ static bool free_roots(struct py_heap *h, struct py_roots *r)
     if (ok) {
         Py_ssize_t done = 0;
         memcpy(addresses, r->addresses, (size_t)r->n * sizeof *addresses);
+        /* Until it is its turn nobody else but this call will keep an object. */
+        struct gomem_root_table table = {.slots = addresses, .n = (size_t)r->n};
+        add_roots(h, &table);
         Py_ssize_t took = take_refs(h, addresses, r->n, &taken);
         if (took == TAKE_OK) {
             /* From here on nobody knows the objects but this call. */
@@ -456,10 +311,11 @@ static bool free_roots(struct py_heap *h, struct py_roots *r)
             r->live = 0;
             done = free_all(h, addresses, r->n);
         }
+        remove_roots(h, &table);
         heap_end_batch(h);
         ok = batch_ended(h, addresses, r->n, took, done);
     }
-    taken_free(&taken);
+    taken_free(h, &taken);
     PyMem_RawFree(addresses);
     return ok;
 }
@@ -485,7 +341,7 @@ static bool free_addresses(struct py_heap *h, PyObject *arg)
         heap_end_batch(h);
         ok = batch_ended(h, a.values, a.n, took, done);
     }
-    taken_free(&taken);
+    taken_free(h, &taken);
     PyMem_RawFree(a.values);
     return ok;
 }
@@ -550,6 +406,7 @@ static void roots_dealloc(PyObject *self)
         HEAP_LOCK(r->heap)
         roots_unlink(r->heap, r);
         HEAP_UNLOCK(r->heap)
+        remove_roots(r->heap, &r->table);
         Py_DECREF(r->heap);
     }
     PyMem_RawFree(r->addresses);
@@ -572,15 +429,25 @@ static PyObject *roots_item(PyObject *self, Py_ssize_t i)
         PyErr_Format(PyExc_IndexError, "index %zd of a table of %zd", i, r->n);
         return NULL;
     }
-    /* While addresses are freed that anybody may know, the table still has them. */
-    heap_wait_exclusive(r->heap);
     if (!heap_usable(r->heap))
         return NULL;
+    uint64_t *root = root_take(r->heap);
+    /* While addresses are freed that anybody may know, the table still has them. */
+    struct gomem_proc *p = root != NULL ? heap_settled_proc(r->heap) : NULL;
+    if (p == NULL) {
+        root_give(r->heap, root);
+        return NULL;
+    }
     HEAP_LOCK(r->heap)
-    if (r->addresses[i] == 0)
+    uint64_t address = r->addresses[i];
+    gomem_write_pointer(p, (void **)root, (void *)(uintptr_t)address);
+    gomem_proc_release(p);
+    if (address == 0) {
+        root_give(r->heap, root);
         ref = raise_pointer(r->heap->state, "object %zd of the table was freed", i);
-    else
-        ref = ref_for(r->heap, r->addresses[i], r->sizes[i * r->stride], NULL);
+    } else {
+        ref = ref_for(r->heap, address, r->sizes[i * r->stride], NULL, root);
+    }
     HEAP_UNLOCK(r->heap)
     return ref;
 }

@@ -35,6 +35,7 @@ struct gomem_replay {
     const struct gomem_trace_event *events;
     size_t n, position;
     uint64_t *own;
+    struct gomem_root_table table; /* of own: what is alive is safe from the collector */
     struct gomem_proc *proc; /* while running */
     uint32_t nprocs;
     struct gomem_replay_sample now; /* but for what the runtime counts */
@@ -57,6 +58,9 @@ struct gomem_replay *gomem_replay_new(struct gomem_runtime *rt,
     r->n = n;
     r->own = own;
     r->nprocs = gomem_runtime_procs(rt);
+    r->table.slots = own;
+    r->table.n = n;
+    gomem_add_roots(rt, &r->table);
     return r;
 }
 
@@ -64,6 +68,7 @@ void gomem_replay_delete(struct gomem_replay *r)
 {
     if (r == NULL)
         return;
+    gomem_remove_roots(r->rt, &r->table);
     free(r->own);
     free(r);
 }

@@ -94,7 +94,7 @@ static size_t alloc_run(struct mcache *c, const uint64_t *sizes, size_t stride, 
                                           : malloc_typed(c, align_up(size, PTR_SIZE), &pointer_type);
         if (UNLIKELY(object == NULL))
             break;
-        addresses[done] = (uint64_t)(uintptr_t)object;
+        store_relaxed(&addresses[done], (uint64_t)(uintptr_t)object);
     }
     return done;
 }
@@ -113,7 +113,8 @@ size_t gomem_alloc_many(struct gomem_proc *proc, const uint64_t *sizes, size_t s
             void *object = noscan ? gomem_alloc(proc, size) : gomem_alloc_scan(proc, size);
             if (object == NULL)
                 return done;
-            addresses[done++] = (uint64_t)(uintptr_t)object;
+            store_relaxed(&addresses[done], (uint64_t)(uintptr_t)object);
+            done++;
         }
         if (!p_safepoint(p))
             return done;

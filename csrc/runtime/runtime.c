@@ -145,7 +145,7 @@ bool gomem_safepoint(struct gomem_proc *p)
 
 /* --- Fork --- */
 
-enum { FORK_LOCKS = 6 };
+enum { FORK_LOCKS = 9 };
 
 /* The locks that are held during a fork, in their order; how many. The scavenger is the only thread
  * left at work in a stopped world: with these it is not. */
@@ -154,11 +154,14 @@ static unsigned fork_locks(struct gomem_runtime *rt, struct lock *locks[FORK_LOC
     locks[0] = &rt->sched.stop_lock;
     if (load_relaxed(&rt->sched.closed))
         return 1;
-    locks[1] = &rt->scavenger_lock;
-    locks[2] = &rt->scavenging;
-    locks[3] = &rt->heap->lock;
-    locks[4] = &rt->heap->persistent.lock;
-    locks[5] = &rt->heap->om.regions_lock;
+    locks[1] = &rt->gc->lock;
+    locks[2] = &rt->gc->roots.lock;
+    locks[3] = &rt->gc->pool.lock;
+    locks[4] = &rt->scavenger_lock;
+    locks[5] = &rt->scavenging;
+    locks[6] = &rt->heap->lock;
+    locks[7] = &rt->heap->persistent.lock;
+    locks[8] = &rt->heap->om.regions_lock;
     return FORK_LOCKS;
 }
 

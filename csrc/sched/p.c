@@ -14,7 +14,7 @@
 enum { TAKEN_OVER_NS = 1000000 };
 
 /* The P this thread had last, in whichever runtime: a place to start looking. */
-static _Thread_local uint32_t hint;
+static _Thread_local uint32_t hint INITIAL_EXEC;
 
 void sched_init(struct sched *s, struct mheap *h, struct p *ps)
 {

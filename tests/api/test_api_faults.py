@@ -69,7 +69,7 @@ def test_every_call(name: str, warm: bool, count: int) -> None:
     work = OPERATIONS[name]
     refused = 0
     for k in range(CALLS_AT_MOST):
-        with gomem.Heap(procs=1) as heap:
+        with gomem.Heap(procs=1, gogc="off") as heap:
             if warm:
                 free_all(heap, [heap.alloc_many([8, 24, 5000, 70_000] * 300), heap.alloc(3 << 20)])
             before = everything(heap)
@@ -96,7 +96,7 @@ def test_every_call(name: str, warm: bool, count: int) -> None:
     if not warm and count == ALL:  # one refusal alone is tried again
         assert refused > 0
     # A heap that was never refused anything has about as much mapped at the end.
-    with gomem.Heap(procs=1) as heap:
+    with gomem.Heap(procs=1, gogc="off") as heap:
         free_all(heap, work(heap))
         everything(heap)
         assert abs(heap.stats().extra["mapped_ready"] - mapped) <= 4 << 20
@@ -106,7 +106,7 @@ def test_every_call(name: str, warm: bool, count: int) -> None:
 def test_refused_while_giving_back(count: int) -> None:
     """Memory that the system does not take stays usable."""
     for k in range(CALLS_AT_MOST):
-        with gomem.Heap(procs=1) as heap:
+        with gomem.Heap(procs=1, gogc="off") as heap:
             keep = heap.alloc_many(8192, count=100)
             heap.free_many(heap.alloc_many([8192, 100_000] * 100))
             with os_refuses(heap, k, count):

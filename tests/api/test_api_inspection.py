@@ -20,7 +20,7 @@ def busy() -> Any:
     """A heap with something of everything in it."""
     rng = random.Random(3)
     node = gomem.struct("Node", left="*Node", value="int64")
-    with gomem.Heap(procs=2) as heap:
+    with gomem.Heap(procs=2, gogc="off") as heap:
         refs = [heap.alloc(rng.choice([1, 5, 12, 24, 100, 700, 5000, 30_000, 100_000]),
                            noscan=rng.random() < 0.5) for _ in range(800)]  # fmt: skip
         refs += [heap.new(node) for _ in range(100)]

@@ -154,7 +154,8 @@ def test_a_new_table_keeps_addresses_that_were_just_freed() -> None:
     """They were struck from it, by the free_many that had freed them a moment ago."""
     with gomem.Heap(procs=2) as heap:
         for _ in range(20):
-            addresses = heap.alloc_many([64] * 20_000).addresses.copy()
+            before = heap.alloc_many([64] * 20_000)
+            addresses = before.addresses.copy()
             made: list[gomem.Roots] = []
             in_threads(
                 lambda: heap.free_many(addresses),

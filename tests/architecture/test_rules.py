@@ -15,7 +15,7 @@ SOURCES = [p for p in c_files() if p.suffix in (".c", ".h")]
 MAX_FILE, MAX_FUNCTION = 700, 80
 
 # Older than the rule. Whoever shortens one takes it out here; nothing may be added.
-TOO_LONG = {"python/py_heap.c"}
+TOO_LONG: set[str] = set()
 
 
 def comment_faults(text: str) -> list[str]:
@@ -48,7 +48,7 @@ def functions(text: str) -> list[tuple[str, int]]:
     return found
 
 
-def faults_of_files(faults: Callable[[str], list[str]], *, but: str = "/") -> str:
+def faults_of_files(faults: Callable[[str], list[str]], *, but: str | tuple[str, ...] = "/") -> str:
     """What is wrong in any of the files, those apart whose names begin with ``but``."""
     files = [p for p in SOURCES if not name(p).startswith(but)]
     return "\n".join(f"{name(p)} {fault}" for p in files for fault in faults(p.read_text()))
@@ -78,7 +78,7 @@ def raw_atomics(text: str) -> list[str]:
 
 
 def test_atomics_have_orders_in_their_names() -> None:
-    assert faults_of_files(raw_atomics, but="base/atomic.h") == ""
+    assert faults_of_files(raw_atomics, but=("base/atomic.h", "gomem.h")) == ""
 
 
 def python_headers(text: str) -> list[str]:

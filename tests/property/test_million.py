@@ -35,6 +35,9 @@ class Model:
         self.heap = heap
         self.rng = np.random.default_rng(seed)
         self.done = 0
+        # Under a memory limit the collector runs, whatever gogc says: then roots must stay.
+        self.kept: list[object] = []
+        self.keep = heap.memory_limit is not None
         self.address = np.zeros(0, dtype=np.uint64)
         self.size = np.zeros(0, dtype=np.uint64)
         self.byte = np.zeros(0, dtype=np.uint8)
@@ -96,9 +99,13 @@ class Model:
         sizes = self.sizes(int(self.rng.integers(1, 6000)))
         if self.rng.random() < 0.2:
             refs = [self.heap.alloc(size, noscan=noscan) for size in sizes[:1000].tolist()]
+            if self.keep:
+                self.kept += refs
             self.add(np.array([r.address for r in refs], dtype=np.uint64), sizes[:1000], noscan)
             return
         roots = self.heap.alloc_many(sizes, noscan=noscan)
+        if self.keep:
+            self.kept.append(roots)
         self.add(roots.addresses.copy(), sizes, noscan)
         if self.rng.random() < 0.5:
             self.tables.append(roots)
@@ -151,6 +158,8 @@ class Model:
                 half = len(shares[i]) // 2
                 self.heap.free_many(shares[i][:half])
                 made[i] = self.heap.alloc_many(plans[i])
+                if self.keep:
+                    self.kept.append(made[i])
                 self.heap.free_many(shares[i][half:])
             except BaseException as error:  # raised again below
                 errors.append(error)
@@ -172,6 +181,8 @@ class Model:
                 roots = self.heap.alloc_many(sizes)
             except MemoryError:
                 return
+        if self.keep:
+            self.kept.append(roots)
         self.add(roots.addresses.copy(), sizes, True)
 
     def free_wrongly(self) -> None:
@@ -225,7 +236,7 @@ class Model:
     ids=["go", "limit", "tcmalloc", "lazy"],
 )
 def test_a_million_operations(options: dict[str, Any], operations: int, seed: int) -> None:
-    with gomem.Heap(max_memory="512MiB", **options) as heap:
+    with gomem.Heap(max_memory="512MiB", gogc="off", **options) as heap:
         model = Model(heap, seed)
         step = 0
         while model.done < operations / 4:
