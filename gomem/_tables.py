@@ -23,6 +23,29 @@ ARENA = np.dtype(
     [(name, "u8") for name in ("base", "size", "used", "free", "released", "unmapped")]
 )
 
+# struct gomem_gc_cycle.
+CYCLE = np.dtype(
+    [
+        ("number", "u8"),
+        ("start_ns", "i8"),
+        ("pause_begin_ns", "i8"),
+        ("pause_end_ns", "i8"),
+        ("stop_begin_ns", "i8"),
+        ("stop_end_ns", "i8"),
+        ("at_begin_ns", "i8"),
+        ("at_end_ns", "i8"),
+        ("mark_ns", "i8"),
+        ("assist_ns", "i8"),
+        ("heap_start", "u8"),
+        ("heap_end", "u8"),
+        ("heap_marked", "u8"),
+        ("goal", "u8"),
+        ("scan_work", "u8"),
+        ("forced", "u4"),
+        ("restarts", "u4"),
+    ]
+)
+
 
 def records(raw: bytes, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
     """Bytes of structs as a structured array with plain, packed fields."""

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from gomem import _core
 from gomem.sizeclasses import SizeClasses, integer, shown
 from gomem.span import Span
@@ -17,8 +19,6 @@ from gomem.stats import MemStats
 
 if TYPE_CHECKING:
     from types import TracebackType
-
-    import numpy as np
 
     from gomem._core import Ref
     from gomem.replay import Replay
@@ -145,7 +145,8 @@ class Heap(_core.Heap):
 
     procs: number of Ps, each with a cache of its own; by default one a CPU this process may use
         (Go: GOMAXPROCS). That many threads can allocate at the same time.
-    gogc: percentage for the collector, ``"off"`` to turn it off (GOGC).
+    gogc: by how many per cent the live heap may grow until the collector runs, ``"off"`` to run it only
+        by ``gc()`` and under a memory limit (GOGC).
     memory_limit: soft limit in bytes, or as ``"64MiB"``: beyond it free memory is given back before
         more is used (GOMEMLIMIT).
     max_memory: hard limit in bytes on what is mapped and not given back: beyond it MemoryError.
@@ -296,6 +297,22 @@ class Heap(_core.Heap):
         from gomem import _tables
 
         return _tables.records(self._arenas(), _tables.ARENA)
+
+    def gc_cycles(self) -> Any:
+        """The last 256 cycles of the collector, oldest first: a pandas DataFrame if pandas is there.
+
+        Columns: number; start_ns (since the heap was made); pause_begin_ns and pause_end_ns, the stops
+        of the world to begin and to end marking, with stop_*_ns, the parts until everybody had stopped;
+        mark_ns, between them; assist_ns, marking by those who allocate, summed; heap_start, heap_end,
+        heap_marked and goal in bytes, when marking began, when it ended, what was alive, and where it
+        was to end; scan_work, bytes of objects with pointers and of roots; forced, by ``gc()``;
+        restarts, of marking that turned out not to be done.
+        """
+        from gomem import _tables
+
+        cycles = np.frombuffer(self._gc_cycles(), dtype=_tables.CYCLE)
+        names = [n for n in _tables.CYCLE.names or () if not n.startswith("at_")]
+        return _tables.columns({name: cycles[name].copy() for name in names})
 
     def size_classes(self) -> Any:
         """The heap's size classes and what is in them: a pandas DataFrame if pandas is there.

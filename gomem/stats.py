@@ -43,7 +43,7 @@ class MemStats:
     At all times ``sys`` is the sum of the other ``*_sys``, ``heap_sys = heap_idle + heap_inuse``,
     ``heap_released <= heap_idle`` and ``heap_objects = mallocs - frees``. ``mallocs`` and ``frees``
     are counts of objects; tiny objects (below 16 bytes, without pointers) count in both at once,
-    their blocks count as objects. The fields about collections are zero until there are any.
+    their blocks count as objects.
     """
 
     alloc: int

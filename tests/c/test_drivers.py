@@ -94,3 +94,16 @@ def test_locks_used_wrongly(case: str) -> None:
 def test_release_builds_do_not_check() -> None:
     """The checker costs nothing where it is off: wrong order goes through."""
     assert run(cdriver.build("lock_rank", "release"), "out_of_order").returncode == 0
+
+
+# threads, rounds, operations, seed
+COLLECTOR: dict[str, tuple[str, ...]] = {
+    "check": ("3", "4", "60000", "1"),
+    "asan": ("3", "2", "30000", "2"),
+    "tsan": ("3", "2", "15000", "3"),
+}
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_collector(profile: str) -> None:
+    assert "objects at the end" in succeeds(cdriver.build("gc_test", profile), *COLLECTOR[profile])

@@ -1,0 +1,288 @@
+"""The collector against a plain graph: what can be reached stays as it is, what cannot goes."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+
+import gomem
+
+NODE = gomem.struct("GraphNode", a="*GraphNode", b="*GraphNode", number="int64")
+BIG = gomem.struct("BigNode", a="*GraphNode", pad=gomem.array(gomem.type_of("int64"), 200), b="*GraphNode")
+
+
+@pytest.fixture
+def node(heap: gomem.Heap) -> Any:
+    return lambda: heap.new(NODE)
+
+
+def objects(heap: gomem.Heap) -> int:
+    return heap.stats().heap_objects
+
+
+def test_what_nobody_holds_is_freed(heap: gomem.Heap) -> None:
+    kept = [heap.alloc(100) for _ in range(10)]
+    for _ in range(1000):
+        heap.alloc(100)
+    table = heap.alloc_many([24, 5000, 100_000] * 10)
+    assert objects(heap) == 1010 + 30
+    heap.gc()
+    assert objects(heap) == 10 + 30
+    del kept[:5]
+    heap.gc()
+    assert objects(heap) == 5 + 30
+    del table
+    heap.gc()
+    assert objects(heap) == 5
+    assert not any(ref.freed for ref in kept)
+    cycles = heap.gc_cycles()
+    assert list(cycles["number"]) == [1, 2, 3]
+    assert all(cycles["forced"] == 1)
+    stats = heap.stats()
+    assert stats.num_gc == stats.num_forced_gc == 3
+    assert stats.pause_total_ns > 0
+
+
+def test_chains_cycles_and_views(heap: gomem.Heap) -> None:
+    first = last = heap.new(NODE)
+    for i in range(300):
+        new = heap.new(NODE)
+        new.number = i
+        last.a = new
+        last = new
+    last.b = first
+    del new, last
+    gc.collect()
+    heap.gc()
+    assert objects(heap) == 301
+    at, n = first.a, 0
+    while at is not None:
+        assert at.number == n
+        at, n = at.a, n + 1
+    assert n == 300
+    view = heap.alloc(1000).view()
+    view[:4] = b"view"
+    heap.gc()
+    assert bytes(view[:4]) == b"view"
+    view.release()
+    first.a = None
+    heap.gc()
+    assert objects(heap) == 1
+    del first, at
+    heap.gc()
+    assert objects(heap) == 0
+
+
+def test_pointers_in_all_kinds_of_objects(heap: gomem.Heap) -> None:
+    """With a bitmap, with a header, large; the pointer in the last word."""
+    holders = [heap.new(NODE), heap.new(BIG), heap.new(gomem.array(BIG, 90))]
+    for i, holder in enumerate(holders):
+        target = heap.new(NODE)
+        target.number = i
+        (holder[89] if i == 2 else holder).b = target
+    del target, holder
+    heap.gc()
+    for i, holder in enumerate(holders):
+        assert (holder[89] if i == 2 else holder).b.number == i
+    assert objects(heap) == 6
+
+
+def test_it_runs_by_itself() -> None:
+    with gomem.Heap(procs=2, gogc=50) as heap:
+        for _ in range(300):
+            heap.alloc_many([500] * 200)
+        stats = heap.stats()
+        assert stats.num_gc > 2
+        assert stats.num_forced_gc == 0
+        assert stats.heap_inuse < 20 << 20
+    with gomem.Heap(procs=2, gogc="off") as heap:
+        for _ in range(300):
+            heap.alloc_many([500] * 200)
+        assert heap.stats().num_gc == 0
+        assert heap.stats().heap_objects == 60_000
+
+
+def test_a_memory_limit_makes_it_run() -> None:
+    with gomem.Heap(procs=1, gogc="off", memory_limit="24MiB") as heap:
+        for _ in range(400):
+            heap.alloc_many([1000] * 200)
+        assert heap.stats().num_gc > 0
+        assert heap.stats().extra["mapped_ready"] < 40 << 20
+
+
+def test_sizes_of_all_kinds_are_swept(heap: gomem.Heap) -> None:
+    sizes = [1, 5, 8, 15, 16, 24, 512, 513, 1024, 8192, 32_760, 32_768, 40_000, 1 << 20]
+    for noscan in (True, False):
+        for size in sizes:
+            for _ in range(20):
+                heap.alloc(size, noscan=noscan)
+    heap.gc()
+    heap.flush()
+    heap.verify()
+    assert objects(heap) == 0
+    assert heap.stats().heap_inuse == 0
+
+
+def test_lookups_of_garbage(heap: gomem.Heap) -> None:
+    """An object that is found by its address before it is swept is found; afterwards it is not."""
+    address = heap.alloc(100).address
+    heap.gc()
+    assert heap.lookup(address).kind != "object"
+    with pytest.raises(gomem.InvalidPointerError):
+        heap.free(address)
+    address = heap.alloc(100).address
+    ref = heap.lookup(address).ref
+    heap.gc()
+    assert ref is not None
+    assert not ref.freed
+    assert heap.lookup(address).ref is ref
+
+
+def test_a_closed_heap() -> None:
+    heap = gomem.Heap()
+    heap.close()
+    with pytest.raises(gomem.HeapClosedError):
+        heap.gc()
+    with pytest.raises(gomem.HeapClosedError):
+        heap.gc_cycles()
+
+
+def test_collections_in_threads() -> None:
+    with gomem.Heap(procs=3, gogc=20) as heap:
+        errors: list[BaseException] = []
+
+        def work(seed: int) -> None:
+            try:
+                top = heap.new(NODE)
+                for i in range(400):
+                    at = heap.new(NODE)
+                    at.number = i
+                    at.a = top.a
+                    top.a = at
+                    heap.alloc_many([64] * 300)
+                    if i % 40 == seed:
+                        heap.gc()
+                n, at = 399, top.a
+                while at is not None:
+                    assert at.number == n
+                    n, at = n - 1, at.a
+                assert n == -1
+            except BaseException as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=work, args=(i,)) for i in range(3)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        assert not errors
+        heap.verify()
+
+
+def test_weak_references_of_refs_do_not_keep_objects(heap: gomem.Heap) -> None:
+    ref = heap.alloc(100)
+    weak = weakref.ref(ref)
+    del ref
+    assert weak() is None
+    heap.gc()
+    assert objects(heap) == 0
+
+
+class GraphMachine(RuleBasedStateMachine):
+    """Objects with two pointers each, some of them held; the model is a dict of what points where."""
+
+    heap: gomem.Heap
+
+    @initialize(gogc=st.sampled_from([20, 100, "off"]))
+    def make(self, gogc: Any) -> None:
+        self.heap = gomem.Heap(procs=2, gogc=gogc)
+        self.held: dict[int, gomem.Ref] = {}
+        self.links: dict[int, list[int | None]] = {}
+        self.count = 0
+
+    def reachable(self) -> set[int]:
+        todo, seen = list(self.held), set(self.held)
+        while todo:
+            for n in self.links[todo.pop()]:
+                if n is not None and n not in seen:
+                    seen.add(n)
+                    todo.append(n)
+        return seen
+
+    def pick(self, data: st.DataObject) -> int:
+        return data.draw(st.sampled_from(sorted(self.held)))
+
+    @rule(big=st.booleans())
+    def new(self, big: bool) -> None:
+        self.count += 1
+        ref = self.heap.new(gomem.array(NODE, 30))[0] if big else self.heap.new(NODE)
+        ref.number = self.count
+        self.held[self.count] = ref
+        self.links[self.count] = [None, None]
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), field=st.integers(0, 1), nothing=st.booleans())
+    def link(self, data: st.DataObject, field: int, nothing: bool) -> None:
+        source = self.pick(data)
+        target = None if nothing else self.pick(data)
+        value = None if target is None else self.held[target]
+        if value is not None and value.size != NODE.size:
+            return
+        setattr(self.held[source], "ab"[field], value)
+        self.links[source][field] = target
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), field=st.integers(0, 1))
+    def follow(self, data: st.DataObject, field: int) -> None:
+        source = self.pick(data)
+        target = self.links[source][field]
+        value = getattr(self.held[source], "ab"[field])
+        assert (value is None) == (target is None)
+        if target is not None:
+            assert value.number == target
+            self.held[target] = value
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def drop(self, data: st.DataObject) -> None:
+        del self.held[self.pick(data)]
+
+    @rule(n=st.integers(1, 3000))
+    def garbage(self, n: int) -> None:
+        self.heap.alloc_many([48] * n)
+
+    @rule()
+    def collect(self) -> None:
+        self.heap.gc()
+        assert self.heap.stats().heap_objects == len(self.reachable())
+
+    @invariant()
+    def sound(self) -> None:
+        if hasattr(self, "heap"):
+            self.heap.verify()
+            for number, ref in self.held.items():
+                assert ref.number == number
+
+    def teardown(self) -> None:
+        if hasattr(self, "heap"):
+            self.held.clear()
+            self.heap.gc()
+            assert self.heap.stats().heap_objects == 0
+            self.heap.close()
+
+
+TestGraph = GraphMachine.TestCase
+TestGraph.settings = settings(max_examples=40, stateful_step_count=60)
