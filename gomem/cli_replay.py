@@ -40,6 +40,7 @@ def _run(args: argparse.Namespace) -> int:
         print(f"gomem: {trace.path} ends too early, at byte {offset:,}", file=sys.stderr)
     heap = gomem.Heap(
         procs=args.procs or trace.procs,
+        gogc="off",  # what dies, and when, is in the trace
         memory_limit=args.memory_limit,
         max_memory=args.max_memory,
     )

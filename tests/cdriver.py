@@ -35,7 +35,7 @@ def _setup_constants() -> dict[str, Any]:
             targets, node.annotation = [node.target], ast.Constant(None)
         if any(isinstance(t, ast.Name) and t.id in wanted for t in targets):
             module = ast.fix_missing_locations(ast.Module([node], []))
-            exec(compile(module, "setup.py", "exec"), names)  # noqa: S102
+            exec(compile(module, "setup.py", "exec"), names)
     return {name: names[name] for name in wanted}
 
 

@@ -11,6 +11,7 @@
 
 #include "heap/heapbits.h"
 #include "heap/malloc.h"
+#include "heap/sweep.h"
 #include "heap/tiny.h"
 
 /* --- Walking --- */
@@ -230,7 +231,8 @@ static bool is_live(const struct mheap *h, struct mspan *s, unsigned i)
 
 static enum gomem_status verify_tiny(struct mheap *h, struct mspan *s, struct gomem_error *err)
 {
-    for (unsigned i = 0; i < s->nelems; i++)
+    /* Garbage that waits to be swept has its parts still. */
+    for (unsigned i = 0; span_is_swept(h, s) && i < s->nelems; i++)
         if (s->tiny_live[i] != 0 && !is_live(h, s, i))
             BROKEN("tiny block 0x%zx: its slot is free, but parts 0x%x are entered",
                    (size_t)span_object(s, i), s->tiny_live[i]);
