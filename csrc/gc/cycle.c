@@ -49,7 +49,7 @@ static void *helper_run(void *arg)
     while (!load_acquire(&gc->stop)) {
         uint32_t event = load_acquire(&gc->help_event);
         if (!load_acquire(&gc->marking) ||
-            (!work_pool_has_work(&gc->pool) && gc->roots.next == NULL)) {
+            (!work_pool_has_work(&gc->pool) && !roots_have_work(&gc->roots))) {
             park_wait(&gc->help_event, event, load_relaxed(&gc->marking) ? 50000 : PARK_FOREVER);
             continue;
         }

@@ -122,6 +122,14 @@ static bool scan_late_locked(struct roots *r, struct marker *m)
     return true;
 }
 
+bool roots_have_work(struct roots *r)
+{
+    lock(&r->lock);
+    bool have = r->next != NULL || r->nlate > 0;
+    unlock(&r->lock);
+    return have;
+}
+
 bool roots_scan_some(struct roots *r, struct marker *m)
 {
     lock(&r->lock);

@@ -36,6 +36,8 @@ void roots_remove_stack(struct roots *r, struct gomem_shadow_stack *s);
 /* Marking begins, or ends. pre: the world is stopped. */
 void roots_start(struct roots *r, struct marker *m);
 void roots_finish(struct roots *r);
+/* Are there tables to scan? */
+bool roots_have_work(struct roots *r);
 /* Greys what some more slots of tables point to; false: none is left. */
 MUST_USE bool roots_scan_some(struct roots *r, struct marker *m);
 
