@@ -225,8 +225,8 @@ class Heap(_core.Heap):
 
         What dies, and when, is in the trace: a heap with ``gogc="off"`` spares collections that find
         nothing. Returns the :class:`gomem.replay.Replay`: its ``samples`` are the heap over time beside
-        Go's own, and what is alive at the end is in the heap, to look at. Raises TypeError for what is no
-        trace, ValueError for an event that makes no sense, MemoryError and HeapClosedError; what was
+        Go's own, and what is alive at the end is in the heap, to look at. Raises TypeError for what is
+        no trace, ValueError for an event that makes no sense, MemoryError and HeapClosedError; what was
         replayed so far is then freed.
         """
         from gomem.replay import Replay
