@@ -85,12 +85,14 @@ class Bench:
         if program is None:
             return
         for size in (8, 16, 32):
-            yield self.against_go(f"malloc{size}", "fifo", size, GO_NOSCAN)
+            yield self.against_go(f"malloc{size}", "collected", size, GO_NOSCAN)
         for size in (8, 16, 32):
-            yield self.against_go(f"typeinfo{size}", "typed-fifo", size, GO_SCAN)
-        yield self.against_go("largestruct", "typed-fifo", 768, GO_SCAN)
+            yield self.against_go(f"typeinfo{size}", "collected-typed", size, GO_SCAN)
+        yield self.against_go("largestruct", "collected-typed", 768, GO_SCAN)
         for size in (8, 16, 32):
-            yield self.against_go(f"malloc{size}", "alloc-only", size, None, ", alloc alone")
+            yield self.against_go(f"malloc{size}", "fifo", size, None, ", freed by hand")
+        for size in (8, 16, 32):
+            yield self.against_go(f"typeinfo{size}", "typed-fifo", size, None, ", freed by hand")
 
     def against_go(
         self, name: str, workload: str, size: int, target: Target | None, suffix: str = ""

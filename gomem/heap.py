@@ -10,8 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from gomem import _core
 from gomem.sizeclasses import SizeClasses, integer, shown
 from gomem.span import Span
@@ -19,6 +17,8 @@ from gomem.stats import MemStats
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    import numpy as np
 
     from gomem._core import Ref
     from gomem.replay import Replay
@@ -311,9 +311,9 @@ class Heap(_core.Heap):
         """
         from gomem import _tables
 
-        cycles = np.frombuffer(self._gc_cycles(), dtype=_tables.CYCLE)
+        cycles = _tables.records(self._gc_cycles(), _tables.CYCLE)
         names = [n for n in _tables.CYCLE.names or () if not n.startswith("at_")]
-        return _tables.columns({name: cycles[name].copy() for name in names})
+        return _tables.columns({name: cycles[name] for name in names})
 
     def size_classes(self) -> Any:
         """The heap's size classes and what is in them: a pandas DataFrame if pandas is there.

@@ -52,6 +52,9 @@ double now(void);
 /* Seconds of CPU this thread has had: for repetitions so long that others get a turn meanwhile. */
 double cpu_now(void);
 
+/* The same of all the program's threads: for work that the collector's threads have a part in. */
+double process_cpu_now(void);
+
 /* Zeroed memory from the OS, touched. */
 void *own_memory(size_t bytes);
 

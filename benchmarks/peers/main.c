@@ -48,6 +48,11 @@ double cpu_now(void)
     return clock_seconds(CLOCK_THREAD_CPUTIME_ID);
 }
 
+double process_cpu_now(void)
+{
+    return clock_seconds(CLOCK_PROCESS_CPUTIME_ID);
+}
+
 void *own_memory(size_t bytes)
 {
     void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,

@@ -2,6 +2,9 @@
  *
  *   typed-pair, typed-fifo   a struct of SIZE bytes of pointers, as Go's BenchmarkMallocTypeInfo8,
  *                            16, 32; SIZE 768: Go's [2]LargeStruct, 32 slices of bytes
+ *   collected, collected-typed
+ *                            objects that nobody frees but the collector, in a heap of its own with
+ *                            GOGC=100; time is CPU of all threads
  *   loop-fresh               a million objects of SIZE bytes, allocated in a loop into a new table,
  *                            in a new heap; operations are allocations alone
  *   loop-warm                the same in a heap that has had as many before
@@ -84,6 +87,51 @@ static size_t run_typed_fifo(struct run *r)
     return BATCH;
 }
 
+/* --- What only the collector frees --- */
+
+enum { COLLECTED = 4000000, SAFEPOINT_EVERY = 256 };
+
+/* Made by the first repetition, and never deleted: later ones find the collector at work. */
+static struct gomem_runtime *collected_runtime;
+
+static struct gomem_proc *enter_collected(void)
+{
+    if (collected_runtime == NULL) {
+        struct gomem_options options = gomem_options_default();
+        if (gomem_runtime_new(&options, &collected_runtime, &error) != GOMEM_OK)
+            die(error.message);
+    }
+    return gomem_proc_acquire(collected_runtime);
+}
+
+static size_t run_collected(struct run *r)
+{
+    struct gomem_proc *p = enter_collected();
+    double start = process_cpu_now();
+    for (unsigned i = 0; i < COLLECTED; i++) {
+        touch(gomem_alloc(p, r->size));
+        if (i % SAFEPOINT_EVERY == 0)
+            api_safepoint(p);
+    }
+    r->seconds = process_cpu_now() - start;
+    gomem_proc_release(p);
+    return COLLECTED;
+}
+
+static size_t run_collected_typed(struct run *r)
+{
+    struct gomem_proc *p = enter_collected();
+    double start = process_cpu_now();
+    for (unsigned i = 0; i < COLLECTED; i++) {
+        (void)gomem_alloc_typed(p, r->type, r->size); /* zeroed: a first byte would be no pointer */
+        if (i % SAFEPOINT_EVERY == 0)
+            api_safepoint(p);
+    }
+    r->seconds = process_cpu_now() - start;
+    gomem_proc_release(p);
+    return COLLECTED;
+}
+
 /* --- The loop behind alloc_many --- */
 
 /* A million addresses in a table of its own, like alloc_many's: its new pages are part of the cost. */
@@ -140,6 +188,8 @@ static size_t run_unloop(struct run *r)
 const struct workload object_workloads[] = {
     {"typed-pair", prepare_typed, run_typed_pair},
     {"typed-fifo", prepare_typed, run_typed_fifo},
+    {"collected", NULL, run_collected},
+    {"collected-typed", prepare_typed, run_collected_typed},
     {"loop-fresh", NULL, run_loop_fresh},
     {"loop-warm", NULL, run_loop_warm},
     {"unloop", NULL, run_unloop},
