@@ -178,21 +178,11 @@ class Bench:
                    "MB/s", {None: TRACE_SPEED})  # fmt: skip
         yield Case("traces", f"replaying {name}", self.c("gomem", "replay", 0, 1, operations),
                    self.mallocs("replay", 0, 1, operations), heavy=True)  # fmt: skip
-        if self.can_replay():
-            yield Case("traces", f"peak of {name}", self.loop("replay_peak", raw),
-                       {"Go's spans": self.c("gomem", "trace-peak", 0, 1, raw)}, "MiB",
-                       {"Go's spans": REPLAY_PEAK}, heavy=True)  # fmt: skip
-        else:
-            self.notes.append(f"peak of {name} is skipped: gomem cannot replay traces yet")
+        yield Case("traces", f"peak of {name}", self.loop("replay_peak", raw),
+                   {"go": self.loop("go_peak", raw)}, "MiB", {"go": REPLAY_PEAK}, heavy=True)  # fmt: skip
         yield Case("traces", f"resident after {name}",
                    self.c("gomem", "replay-peak", 0, 1, operations),
                    self.mallocs("replay-peak", 0, 1, operations), "MiB", heavy=True)  # fmt: skip
-
-    def can_replay(self) -> bool:
-        try:
-            return self.loop("can_replay")() > 0
-        except OSError:
-            return False
 
 
 def _available_mib() -> int:

@@ -19,7 +19,6 @@
 enum {
     DRAIN_BYTES = 256 << 10, /* scanned before a marker looks up */
     MAX_RESTARTS = 8,        /* of marking, when its end turns out not to be one */
-    SWEEP_BATCH = 16,        /* spans swept in the background before the P is given up */
     FORCED_PERIOD_MS = 120000,
 };
 
@@ -76,7 +75,7 @@ static void wake_helpers(struct gc *gc, bool marking)
 /* Threads that mark beside ours: a quarter of all Ps is for marking, and those nobody uses. */
 static void start_helpers(struct gc *gc)
 {
-    unsigned wanted = MIN((gc->sched->nps + 3) / 4 - 1, MAX_HELPERS);
+    unsigned wanted = MIN((gc->sched->nusers + 3) / 4 - 1, MAX_HELPERS);
     while (gc->nhelpers < wanted) {
         if (!thread_start(&gc->helpers[gc->nhelpers], "gomem-mark", helper_run, gc))
             return;
@@ -153,6 +152,10 @@ void gc_on_slow_path(void *arg, struct mcache *c)
         assist(gc, &gc->procs[c->id], 8 << 10);
     else if (load_relaxed(&gc->h->gc.phase) == GC_OFF)
         trigger(gc);
+    /* Well beyond the trigger, and still nothing: the collector's thread waits for a CPU. */
+    uint64_t at = load_relaxed(&gc->h->gc.trigger);
+    if (load_relaxed(&gc->h->gc.heap_live) > at + at / 8)
+        thread_yield();
 }
 
 /* --- The stops --- */
@@ -242,6 +245,8 @@ static void end_marking(struct gc *gc)
         tiny_retire(gc->sched->ps[i].mcache);
     for (uint32_t i = 0; i < gc->sched->nps; i++)
         mcache_flush(gc->sched->ps[i].mcache);
+    for (uint32_t i = 0; i < gc->sched->nps; i++)
+        gc->sched->ps[i].mcache->reported_frees = mcache_freed_bytes(gc->sched->ps[i].mcache);
     mheap_free_deferred(h, gc->sched->ps[0].mcache);
     sweep_begin(h);
     uint64_t live = load_relaxed(&h->gc.heap_live);
@@ -276,7 +281,7 @@ static void pace_next(struct gc *gc, int64_t duration)
         .idle_time = duration, /* our thread marks on a core that nobody may need */
         .heap_live = gc->cycle.heap_end,
         .scan_work = gc->cycle.scan_work,
-        .procs = gc->sched->nps,
+        .procs = gc->sched->nusers,
     };
     pacer_end_cycle(&gc->pacer, &c);
     pacer_reset_live(&gc->pacer, gc->cycle.heap_marked, gc->cycle.scan_work);
@@ -287,18 +292,16 @@ static void pace_next(struct gc *gc, int64_t duration)
 
 /* --- The cycle --- */
 
-/* Sweeps what is left, with a P that others do not miss for long; false: closed. */
+/* Sweeps what is left, with the P of our own; false: closed. */
 static bool finish_sweeping(struct gc *gc)
 {
-    bool more = true;
-    while (more) {
-        struct p *p = p_acquire(gc->sched);
-        if (p == NULL)
+    struct p *p = p_acquire_id(gc->sched, gc->sched->nusers);
+    if (p == NULL)
+        return false;
+    while (sweep_one(gc->h, p->mcache))
+        if (!p_safepoint(p))
             return false;
-        for (unsigned i = 0; more && i < SWEEP_BATCH; i++)
-            more = sweep_one(gc->h, p->mcache);
-        p_release(p);
-    }
+    p_release(p);
     return true;
 }
 

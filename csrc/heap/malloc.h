@@ -100,7 +100,9 @@ static ALWAYS_INLINE void *malloc_noscan_class(struct mcache *c, unsigned sc)
 /* What malloc_noscan does for most objects, for inlining: NULL means that it must be called. */
 static ALWAYS_INLINE void *malloc_noscan_fast(struct mcache *c, size_t size)
 {
-    return LIKELY(size_is_common(size)) ? malloc_noscan_class(c, common_span_class(c, size)) : NULL;
+    if (LIKELY(size_is_common(size)))
+        return malloc_noscan_class(c, common_span_class(c, size));
+    return size - 1 < TINY_SIZE - 1 ? malloc_tiny_fast(c, size) : NULL;
 }
 
 /* An object of pointers with a bitmap in its span, from the window of the class; NULL if that is used

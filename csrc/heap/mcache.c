@@ -12,7 +12,7 @@
 #include "heap/heapbits.h"
 #include "heap/malloc.h"
 
-/* Tokens: the P's index, and a number that changes when the P drops what it owns. 21 bits of it: a
+/* Tokens: the P's index, and a number that changes when the P drops what it owns. 20 bits of it: a
  * full span that nobody touched while it came round would be the P's again, as if never dropped. */
 static uint32_t token_next(uint32_t token)
 {
@@ -303,11 +303,31 @@ static bool refill(struct mcache *c, span_class sc)
 /* How many bytes a P takes before it tells the heap. */
 enum { REPORT_BYTES = 8 << 10 };
 
+uint64_t mcache_freed_bytes(const struct mcache *c)
+{
+    uint64_t bytes = c->large.free_bytes;
+    for (unsigned sc = 2; sc < 2 * c->heap->size_classes.nclasses; sc++)
+        bytes += c->slots[sc].frees * c->slots[sc].elem_size;
+    return bytes;
+}
+
+/* Takes off heap_live what this P has freed by hand; what is left. Other Ps do so themselves. */
+static uint64_t without_frees(struct mcache *c, uint64_t live)
+{
+    uint64_t freed = mcache_freed_bytes(c) - c->reported_frees;
+    c->reported_frees += freed;
+    freed = MIN(freed, live); /* an estimate: never below nothing */
+    fetch_sub_relaxed(&c->heap->gc.heap_live, freed);
+    return live - freed;
+}
+
 static NOINLINE void report(struct mcache *c)
 {
     struct heap_gc *gc = &c->heap->gc;
     uint64_t live = fetch_add_relaxed(&gc->heap_live, c->unreported) + c->unreported;
     c->unreported = 0;
+    if (live >= load_relaxed(&gc->trigger) && load_relaxed(&gc->phase) == GC_OFF)
+        live = without_frees(c, live);
     if (gc->on_slow_path != NULL &&
         (live >= load_relaxed(&gc->trigger) || load_relaxed(&gc->phase) == GC_MARK))
         gc->on_slow_path(gc->gc, c);

@@ -32,7 +32,8 @@ enum {
     WINDOW_OBJECTS = 32,
     SPAN_STRUCT_CACHE = 16,
     TINY_PENDING = 32,
-    MAX_PROCS = 1024,
+    MAX_USER_PROCS = 1024,
+    MAX_PROCS = 2048, /* with the collector's; a power of two */
     KEPT_BYTES_MAX = 512 << 10,
 };
 
@@ -71,6 +72,7 @@ struct mcache {
     uint64_t *tiny_overflow;    /* const pointer, atomic entries: room for one per P */
     uint64_t tiny_pending[TINY_PENDING]; /* atomic: freed parts of blocks, not yet in tiny_live */
     uint64_t unreported;        /* bytes taken for objects, not yet in the heap's heap_live */
+    uint64_t reported_frees;    /* of the bytes freed ever: swept, or off heap_live */
     size_t kept_bytes;          /* of own spans that are empty and yet on a list */
     struct pagecache pages;
     struct mspan *span_structs[SPAN_STRUCT_CACHE]; /* dead span structures, ready for use */
@@ -100,6 +102,8 @@ MUST_USE bool mcache_refill(struct mcache *c, span_class sc);
 void mcache_freed_slow(struct mcache *c, struct mspan *s);
 /* Marks the objects of all windows: marking begins. */
 void mcache_mark_windows(struct mcache *c);
+/* Bytes of objects that this P has freed, ever, by sweeping too. */
+uint64_t mcache_freed_bytes(const struct mcache *c);
 /* Counts bytes taken for objects, and calls the collector when it is time. */
 void mcache_account(struct mcache *c, size_t bytes);
 /* Merges what others have freed in own spans. */

@@ -44,6 +44,12 @@ bool sweep_done(struct mheap *h)
 /* Slots become free: the tiny objects in them are gone. */
 static void clear_tiny(struct mspan *s, unsigned w, uint64_t freed)
 {
+    if (freed == ~(uint64_t)0) { /* four entries at a time */
+        uint64_t *words = (uint64_t *)&s->tiny_live[w * 64];
+        for (unsigned i = 0; i < 16; i++)
+            store_relaxed(&words[i], 0);
+        return;
+    }
     for (; freed != 0; freed &= freed - 1)
         store_relaxed(&s->tiny_live[w * 64 + trailing_zeros64(freed)], 0);
 }
@@ -73,6 +79,7 @@ size_t sweep_span_locked(struct mheap *h, struct mcache *c, struct mspan *s)
     } else {
         c->slots[s->span_class].frees += n;
     }
+    c->reported_frees += bytes;
     fetch_add_relaxed(&h->sweep.pages, s->npages);
     fetch_add_relaxed(&h->sweep.freed_bytes, bytes);
     return bytes;

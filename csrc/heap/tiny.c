@@ -140,7 +140,11 @@ static NOINLINE void *malloc_tiny_block(struct mcache *c, size_t size)
     uint16_t *entry = &s->tiny_live[window_index(window) * WINDOW_OBJECTS + trailing_zeros64(window)];
     /* The block with more room left stays the current one. */
     if (size < c->tiny_offset) {
-        tiny_retire(c);
+        unsigned starts = tiny_note_parts(c->tiny);
+        if (LIKELY(starts != 0))
+            store_release(c->tiny_entry, (uint16_t)starts); /* with tiny_free */
+        else
+            tiny_retire(c); /* there is none, or all of it is free again */
         c->tiny_entry = entry;
         store_relaxed(entry, TINY_CURRENT);
         c->tiny_offset = (uint8_t)size;
@@ -153,22 +157,10 @@ static NOINLINE void *malloc_tiny_block(struct mcache *c, size_t size)
 
 void *malloc_tiny(struct mcache *c, size_t size)
 {
-    unsigned offset = c->tiny_offset;
-    if ((size & 7) == 0)
-        offset = (offset + 7) & ~7u;
-    else if ((size & 3) == 0)
-        offset = (offset + 3) & ~3u;
-    else if ((size & 1) == 0)
-        offset = (offset + 1) & ~1u;
     if (UNLIKELY(size == 0))
         return (void *)c->heap->zerobase;
-    if (offset + size > TINY_SIZE) /* also when there is no block: then tiny_offset is 16 */
-        return malloc_tiny_block(c, size);
-    uint64_t current = load_relaxed(&c->tiny);
-    c->tiny_allocs++;
-    c->tiny_offset = (uint8_t)(offset + size);
-    store_release(&c->tiny, current | part_at(offset)); /* with current_of's acquire */
-    return (void *)(tiny_note_block(current) + offset);
+    void *object = malloc_tiny_fast(c, size);
+    return object != NULL ? object : malloc_tiny_block(c, size);
 }
 
 /* --- Freeing --- */

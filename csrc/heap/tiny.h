@@ -51,6 +51,25 @@ static inline unsigned tiny_note_parts(uint64_t note)
 /* pre: size < 16, and the heap has a class for blocks. Zeroed; NULL if the heap cannot grow. */
 void *malloc_tiny(struct mcache *c, size_t size);
 
+static inline uint64_t tiny_part(unsigned offset)
+{
+    return (uint64_t)1 << offset;
+}
+
+/* An object in the current block; NULL if it does not fit, or there is none. pre: 0 < size < 16. */
+static ALWAYS_INLINE void *malloc_tiny_fast(struct mcache *c, size_t size)
+{
+    unsigned align = (unsigned)(size & -size); /* 8, 4, 2 if size is a multiple: Go's rule */
+    unsigned offset = (c->tiny_offset + align - 1) & -align;
+    if (offset + size > TINY_SIZE) /* also when there is no block: then tiny_offset is 16 */
+        return NULL;
+    uint64_t current = load_relaxed(&c->tiny);
+    c->tiny_allocs++;
+    c->tiny_offset = (uint8_t)(offset + size);
+    store_release(&c->tiny, current | tiny_part(offset)); /* with current_of's acquire */
+    return (void *)(tiny_note_block(current) + offset);
+}
+
 /* Frees the tiny object at p; false if none starts there. pre: p lies in slot i of s, for which
  * span_has_tiny. What other Ps are filling, or have noted as freed, is not looked at: unless c owns
  * the span and tiny_foreign is 0, the caller has asked tiny_live_parts before. */

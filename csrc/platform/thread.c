@@ -8,6 +8,7 @@
 #endif
 #include "platform/thread.h"
 
+#include <sched.h>
 #include <signal.h>
 
 /* Our threads call little, and sanitizers make it more. */
@@ -30,6 +31,11 @@ bool thread_start(struct thread *t, const char *name, void *(*run)(void *), void
     if (failed == 0)
         pthread_setname_np(t->handle, name);
     return failed == 0;
+}
+
+void thread_yield(void)
+{
+    sched_yield();
 }
 
 void thread_join(struct thread *t)

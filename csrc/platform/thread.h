@@ -20,5 +20,7 @@ struct thread {
 /* false when the system refuses another thread. name: at most 15 characters. */
 MUST_USE bool thread_start(struct thread *t, const char *name, void *(*run)(void *), void *arg);
 void thread_join(struct thread *t);
+/* Lets another thread run. */
+void thread_yield(void);
 
 #endif

@@ -37,7 +37,7 @@ static struct mheap *open_heap(const struct gomem_options *o, struct gomem_error
     return mheap_new(
         &(struct mheap_options){
             .size_classes = &table,
-            .procs = o->procs,
+            .procs = o->procs + 1, /* one for the collector */
             .max_memory = o->max_memory,
             .memory_limit = o->memory_limit,
             .dontneed = o->madvdontneed,
@@ -49,11 +49,11 @@ static struct mheap *open_heap(const struct gomem_options *o, struct gomem_error
 enum gomem_status gomem_runtime_new(const struct gomem_options *o, struct gomem_runtime **out,
                                     struct gomem_error *err)
 {
-    if (o->procs < 1 || o->procs > MAX_PROCS)
-        return error_set(err, GOMEM_INVALID_VALUE, "procs must be 1 to %d, not %u", MAX_PROCS,
+    if (o->procs < 1 || o->procs > MAX_USER_PROCS)
+        return error_set(err, GOMEM_INVALID_VALUE, "procs must be 1 to %d, not %u", MAX_USER_PROCS,
                          o->procs);
     struct gomem_runtime *rt = calloc(1, sizeof *rt);
-    struct p *ps = calloc(o->procs, sizeof *ps);
+    struct p *ps = calloc(o->procs + 1, sizeof *ps);
     struct mheap *h = NULL;
     if (rt == NULL || ps == NULL) {
         error_set(err, GOMEM_OUT_OF_MEMORY, "out of memory for a runtime of %u Ps", o->procs);
@@ -108,7 +108,7 @@ bool gomem_runtime_is_closed(const struct gomem_runtime *rt)
 
 uint32_t gomem_runtime_procs(const struct gomem_runtime *rt)
 {
-    return rt->sched.nps;
+    return rt->sched.nusers;
 }
 
 /* --- Ps --- */
@@ -125,7 +125,7 @@ struct gomem_proc *gomem_proc_try_acquire(struct gomem_runtime *rt)
 
 struct gomem_proc *gomem_proc_acquire_id(struct gomem_runtime *rt, uint32_t id)
 {
-    return id < rt->sched.nps ? p_proc(p_acquire_id(&rt->sched, id)) : NULL;
+    return id < rt->sched.nusers ? p_proc(p_acquire_id(&rt->sched, id)) : NULL;
 }
 
 void gomem_proc_release(struct gomem_proc *p)

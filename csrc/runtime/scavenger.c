@@ -38,7 +38,7 @@ static void *scavenger_run(void *arg)
         }
         double sleep = scavenger_sleep_time(&control, worked);
         sleep_for(rt, event, (int64_t)sleep);
-        scavenger_slept(&control, worked, sleep, rt->sched.nps);
+        scavenger_slept(&control, worked, sleep, rt->sched.nusers);
     }
     return NULL;
 }

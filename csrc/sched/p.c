@@ -18,7 +18,7 @@ static _Thread_local uint32_t hint INITIAL_EXEC;
 
 void sched_init(struct sched *s, struct mheap *h, struct p *ps)
 {
-    *s = (struct sched){.nps = h->nmcaches, .ps = ps};
+    *s = (struct sched){.nps = h->nmcaches, .nusers = h->nmcaches - 1, .ps = ps};
     lock_init(&s->stop_lock, RANK_SCHED);
     for (uint32_t i = 0; i < s->nps; i++)
         ps[i] = (struct p){.mcache = h->mcaches[i], .sched = s, .id = i};
@@ -28,9 +28,9 @@ struct p *p_try_acquire(struct sched *s)
 {
     if (UNLIKELY(load_acquire(&s->stopping) || load_acquire(&s->closed)))
         return NULL;
-    uint32_t first = hint % s->nps;
-    for (uint32_t i = 0; i < s->nps; i++) {
-        uint32_t id = first + i < s->nps ? first + i : first + i - s->nps;
+    uint32_t first = hint % s->nusers;
+    for (uint32_t i = 0; i < s->nusers; i++) {
+        uint32_t id = first + i < s->nusers ? first + i : first + i - s->nusers;
         if (LIKELY(mcache_try_acquire(s->ps[id].mcache))) {
             hint = id;
             return &s->ps[id];

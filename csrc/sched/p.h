@@ -33,18 +33,20 @@ struct sched {
     uint32_t closed;       /* atomic: no P is given out any more */
     uint32_t waiters;      /* atomic: threads that wait for a P */
     uint32_t idle_event;   /* atomic: changes when a P becomes idle while there are waiters */
-    uint32_t nps;          /* const */
+    uint32_t nps;          /* const: all Ps, the collector's included, which is the last */
+    uint32_t nusers;       /* const: those that programs have */
     struct p *ps;          /* const */
 };
 
-/* ps: room for one P per mcache of h. */
+/* ps: room for one P per mcache of h. The last is the collector's: it sweeps with it while programs have
+ * all others, and is stopped with them. */
 void sched_init(struct sched *s, struct mheap *h, struct p *ps);
 
 /* An idle P; waits for one. NULL: closed. */
 struct p *p_acquire(struct sched *s);
 /* NULL if none is idle, too. */
 struct p *p_try_acquire(struct sched *s);
-/* The given P; waits for it. NULL: closed. */
+/* The given P, perhaps the collector's; waits for it. NULL: closed. */
 struct p *p_acquire_id(struct sched *s, uint32_t id);
 /* Harmless if the runtime was closed at a safepoint of p. */
 void p_release(struct p *p);
