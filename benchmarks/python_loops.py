@@ -5,11 +5,9 @@ In CPU time. Run by bench_alloc.py in a process of its own, with the package bui
 
 from __future__ import annotations
 
-import importlib
 import sys
 from itertools import repeat
 from time import thread_time
-from typing import Any
 
 import gomem
 from gomem import gotrace

@@ -4,7 +4,6 @@
  *                 freed, so that it can be repeated. An operation is an allocation and a free.
  *   replay-peak   once; the most memory the process had resident, less what it had before: MiB
  *   trace-read    (gomem) reads the Go execution trace: MB/s
- *   trace-peak    (gomem) the most memory the recorded process had in spans: MiB
  *   trace-ops     (gomem) no measurement: writes the operations of the Go execution trace
  *
  * The file is the program's fifth argument. Operations are pairs of 32-bit words, slot and size; size
@@ -147,14 +146,6 @@ static void run_trace_read(const char *path, double seconds)
     }
 }
 
-static void report_trace_peak(const char *path)
-{
-    size_t size;
-    void *data = read_file(path, &size);
-    const struct gomem_trace_facts *facts = gomem_trace_facts(read_trace(data, size));
-    report((double)(facts->peak_heap_bytes + facts->peak_other_bytes) / (1 << 20));
-}
-
 /* Which slot an event's object has, and the slots that are free. */
 struct numbering {
     uint32_t *slot_of; /* by event */
@@ -213,8 +204,6 @@ static bool run_trace(const char *name, char **files, double seconds)
 {
     if (strcmp(name, "trace-read") == 0)
         run_trace_read(files[0], seconds);
-    else if (strcmp(name, "trace-peak") == 0)
-        report_trace_peak(files[0]);
     else if (strcmp(name, "trace-ops") == 0 && files[1] != NULL)
         write_operations(files[0], files[1]);
     else
