@@ -20,6 +20,9 @@ enum {
     DRAIN_BYTES = 256 << 10, /* scanned before a marker looks up */
     MAX_RESTARTS = 8,        /* of marking, when its end turns out not to be one */
     FORCED_PERIOD_MS = 120000,
+    /* Who allocates sweeps first: on his own CPU, and for memory that he uses at once. */
+    SWEEP_DELAY_NS = 5000000,
+    KEPT_LEAST = 4 << 20,    /* the least heap goal: with it a heap in which nothing lives keeps its spans */
 };
 
 /* --- Marking in the background --- */
@@ -232,6 +235,14 @@ static void drain_all(struct gc *gc)
     work_flush(&gc->marker.work);
 }
 
+/* How much of empty spans may stay in their classes until the next cycle: not when somebody asked for the
+ * cycle, as he may want the memory for something else, nor when there is a limit. */
+static size_t keep_bytes(const struct gc *gc)
+{
+    bool limited = gc->pacer.memory.limit != UINT64_MAX || gc->h->om.max_ready != UINT64_MAX;
+    return gc->cycle.forced || limited ? 0 : MAX(KEPT_LEAST, gc->pacer.heap_marked / 16);
+}
+
 /* pre: the world is stopped, everything reachable is marked. */
 static void end_marking(struct gc *gc)
 {
@@ -248,7 +259,7 @@ static void end_marking(struct gc *gc)
     for (uint32_t i = 0; i < gc->sched->nps; i++)
         gc->sched->ps[i].mcache->reported_frees = mcache_freed_bytes(gc->sched->ps[i].mcache);
     mheap_free_deferred(h, gc->sched->ps[0].mcache);
-    sweep_begin(h);
+    sweep_begin(h, keep_bytes(gc));
     uint64_t live = load_relaxed(&h->gc.heap_live);
     gc->cycle.heap_end = live;
     gc->cycle.heap_marked = marked + (live > gc->cycle.heap_start ? live - gc->cycle.heap_start : 0);
@@ -387,8 +398,11 @@ static bool run_cycle(struct gc *gc, bool forced)
     int64_t end = clock_nanotime();
     gc->cycle.pause_ns[1] = end - marked;
     gc->cycle.mark_ns = marked - marking;
+    uint32_t event = load_acquire(&gc->wake);
     record(gc);
 
+    if (!forced)
+        park_wait(&gc->wake, event, SWEEP_DELAY_NS);
     if (!finish_sweeping(gc))
         return false;
     lock(&gc->lock);
@@ -451,7 +465,8 @@ static void trigger(struct gc *gc)
 {
     if (!lock_try(&gc->lock))
         return; /* the next allocation will see to it */
-    bool idle = gc->wanted == gc->done;
+    /* The last cycle may still be sweeping. */
+    bool idle = gc->wanted == gc->started && gc->started == gc->marked;
     if (idle && start_thread_locked(gc)) {
         gc->wanted++;
         unlock(&gc->lock);
@@ -571,7 +586,7 @@ void gc_fork_child(struct gc *gc)
     gc->running = false;
     gc->nhelpers = 0;
     gc->helping = gc->marking = 0;
-    gc->wanted = gc->started = gc->done;
+    gc->wanted = gc->started = gc->marked = gc->done;
     gc->forced = 0;
     unlock(&gc->cycle_lock);
 }

@@ -32,6 +32,7 @@ struct sweep_state {
     uint32_t active;               /* atomic: sweepers that hold a span of an unswept set */
     uint64_t pages;                /* atomic: swept in this cycle */
     uint64_t freed_bytes;          /* atomic: in this cycle */
+    int64_t keep_bytes;            /* atomic: of empty spans that may stay in their classes */
 };
 
 #endif

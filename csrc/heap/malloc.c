@@ -39,7 +39,7 @@ static struct mspan *take_large(struct mcache *c, size_t size, bool noscan)
     if (load_relaxed(&h->gc.phase) != GC_OFF)
         fetch_or_relaxed(&s->mark_bits[0], 1);
     spin_lock(&s->lock);
-    mcentral_place_and_unlock(h, c, s); /* where the sweeper finds it */
+    mcentral_place_and_unlock(h, c, s, false); /* where the sweeper finds it */
     if (s->needzero)
         memset((void *)s->base, 0, size);
     return s;

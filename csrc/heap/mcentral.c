@@ -41,6 +41,7 @@ static void own_locked(struct mspan *s, struct mcache *c)
     ASSERT_SPIN_HELD(&s->lock);
     s->place = PLACE_OWNED;
     s->slow_from = SLOW_FROM_LISTED;
+    s->kept = false;
     s->slot = &c->slots[s->span_class];
     store_relaxed(&s->owner, c->token | (s->tiny_live != NULL ? OWNER_TINY : 0));
 }
@@ -112,7 +113,7 @@ struct mspan *mcentral_cache_span(struct mheap *h, struct mcache *c, span_class 
     return s;
 }
 
-void mcentral_place_and_unlock(struct mheap *h, struct mcache *c, struct mspan *s)
+void mcentral_place_and_unlock(struct mheap *h, struct mcache *c, struct mspan *s, bool keep)
 {
     ASSERT_SPIN_HELD(&s->lock);
     span_class sc = s->span_class;
@@ -124,13 +125,14 @@ void mcentral_place_and_unlock(struct mheap *h, struct mcache *c, struct mspan *
             span_set_push(swept_set(h, sc, SET_FULL), SET_FULL, s);
         return;
     }
-    if (s->live == 0) {
+    if (s->live == 0 && !keep) {
         s->place = PLACE_NONE;
         store_relaxed(&s->state, SPAN_FREEING);
         spin_unlock(&s->lock);
         mheap_free_span(h, c, s, SPAN_TYPE_HEAP);
         return;
     }
+    s->kept = keep;
     enum set_kind kind = s->live == s->nelems ? SET_FULL : SET_PARTIAL;
     s->place = kind == SET_FULL ? PLACE_FULL : PLACE_PARTIAL;
     bool push = entry_wanted_locked(s, kind);
@@ -144,7 +146,7 @@ void mcentral_unown_and_unlock(struct mheap *h, struct mcache *c, struct mspan *
     ASSERT_SPIN_HELD(&s->lock);
     ASSERT(s->place == PLACE_OWNED);
     span_merge_remote_locked(s);
-    mcentral_place_and_unlock(h, c, s);
+    mcentral_place_and_unlock(h, c, s, false);
 }
 
 void mcentral_note_full(struct mheap *h, struct mspan *s)
@@ -191,7 +193,7 @@ void mcentral_free_and_unlock(struct mheap *h, struct mcache *c, struct mspan *s
     if (s->place == PLACE_PARTIAL && s->live > 0)
         spin_unlock(&s->lock);
     else
-        mcentral_place_and_unlock(h, c, s);
+        mcentral_place_and_unlock(h, c, s, false);
 }
 
 /* Drops the dead entries of a set and keeps the others. */

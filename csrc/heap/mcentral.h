@@ -30,8 +30,8 @@ struct mspan *mcentral_cache_span(struct mheap *h, struct mcache *c, span_class 
  * live objects says. pre: c owns it, or its owner's token is worthless. */
 void mcentral_unown_and_unlock(struct mheap *h, struct mcache *c, struct mspan *s);
 /* Takes a span that nobody owns, under its lock, which this releases, where its number of live objects
- * says: into a set, or back to the heap. */
-void mcentral_place_and_unlock(struct mheap *h, struct mcache *c, struct mspan *s);
+ * says: into a set, or back to the heap. keep: into a set though it is empty. */
+void mcentral_place_and_unlock(struct mheap *h, struct mcache *c, struct mspan *s, bool keep);
 /* An owned span is full. */
 void mcentral_note_full(struct mheap *h, struct mspan *s);
 

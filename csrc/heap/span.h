@@ -15,7 +15,7 @@
  * Invariants (heap_verify):
  *   owned:   live == nelems - |free_bits| (the window counts as live); the owner's list, its slot, or
  *            nothing (then live == nelems) leads to it
- *   unowned: live == nelems - |free_bits|, 0 < live, no remote_bits; PARTIAL (live < nelems) or FULL
+ *   unowned: live == nelems - |free_bits|, 0 < live unless kept, no remote_bits; PARTIAL (live < nelems) or FULL
  *   |remote_bits| == remote_frees;  an entry in the mcentral set of its place
  *
  * Concurrency: base .. span_class are const while the span is in use. free_bits, live, listed: owner P
@@ -103,7 +103,7 @@ struct mspan {
     bool needzero;          /* const: its memory held old data when the span was made */
     uint16_t tiny_foreign;  /* atomic: notes on its tiny blocks that Ps made who did not own it */
     uint16_t fresh_window;  /* owner P: no object of this or a later window was ever allocated */
-    bool kept;              /* owner P: empty, on its list, counted in its kept_bytes */
+    bool kept;              /* as live: empty, but on its owner's list (kept_bytes) or in its mcentral */
     bool in_set[SET_KINDS]; /* under lock: has an entry in that set, or is about to */
     uint16_t nwords;        /* of free_bits */
     uint64_t *remote_bits;  /* under lock: freed by others than the owner, not yet in free_bits */

@@ -25,12 +25,13 @@ static uint32_t nsets(const struct mheap *h)
     return 4 * h->size_classes.nclasses;
 }
 
-void sweep_begin(struct mheap *h)
+void sweep_begin(struct mheap *h, size_t keep_bytes)
 {
     ASSERT(sweep_done(h));
     h->sweepgen += 2;
     store_relaxed(&h->sweep.pages, 0);
     store_relaxed(&h->sweep.freed_bytes, 0);
+    store_relaxed(&h->sweep.keep_bytes, (int64_t)keep_bytes);
     store_relaxed(&h->sweep.cursor, 0);
 }
 
@@ -108,14 +109,27 @@ static struct mspan *pop_unswept(struct mheap *h, span_class sc, enum set_kind k
     return s;
 }
 
+/* May a span that this cycle has emptied stay in its class? */
+static bool may_keep(struct mheap *h, const struct mspan *s)
+{
+    int64_t bytes = (int64_t)(s->npages << h->page_shift);
+    if (span_is_large(s) || load_relaxed(&h->sweep.keep_bytes) < bytes)
+        return false;
+    fetch_sub_relaxed(&h->sweep.keep_bytes, bytes); /* a little too much, if several do so at once */
+    return true;
+}
+
 /* Sweeps the span of an entry if it needs it, and sees to it that it has an entry again if it needs one.
  * pre: its lock is held; released. */
 static void sweep_entry_and_unlock(struct mheap *h, struct mcache *c, struct mspan *s, bool recycle)
 {
     if (is_unowned_locked(h, s)) {
-        if (!span_is_swept(h, s))
+        bool had_objects = s->live > 0, keep = false;
+        if (!span_is_swept(h, s)) {
             (void)sweep_span_locked(h, c, s);
-        mcentral_place_and_unlock(h, c, s);
+            keep = had_objects && s->live == 0 && may_keep(h, s);
+        }
+        mcentral_place_and_unlock(h, c, s, keep);
         return;
     }
     bool owned = load_relaxed(&s->state) == SPAN_IN_USE;

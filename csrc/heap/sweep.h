@@ -8,6 +8,10 @@
  *
  * Called by mcentral (allocation sweeps before it takes new memory) and gc/.
  *
+ * A program that goes on as before needs as many spans of a class after a cycle as before it. So a span
+ * that a cycle empties stays where it is until the next one, if there are not too many of them; one that is
+ * still empty then goes back to the heap.
+ *
  * Invariants: until the next cycle begins every span is swept (sweepgen); a swept span has no marks.
  *
  * Concurrency: a span is swept under its lock, once a cycle.
@@ -18,8 +22,8 @@
 
 #include "heap/mheap.h"
 
-/* pre: the world is stopped, all caches are flushed, and everything is swept. */
-void sweep_begin(struct mheap *h);
+/* keep_bytes: of spans that may stay though they are empty. pre: the world is stopped, all caches are flushed, and everything is swept. */
+void sweep_begin(struct mheap *h, size_t keep_bytes);
 /* Sweeps the next span; false if there was none left to begin with (others may still be at theirs). */
 MUST_USE bool sweep_one(struct mheap *h, struct mcache *c);
 /* Is everything swept? */

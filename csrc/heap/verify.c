@@ -212,7 +212,7 @@ static enum gomem_status verify_place(const struct mheap *h, const struct mspan 
     if (owner != NULL || slot != NULL || remote != 0)
         BROKEN("span 0x%zx: place %d, but owner token %u and %zu remote frees", (size_t)s->base,
                s->place, s->owner, remote);
-    if (s->live == 0 || s->place != (full ? PLACE_FULL : PLACE_PARTIAL))
+    if ((s->live == 0 && !s->kept) || s->place != (full ? PLACE_FULL : PLACE_PARTIAL))
         BROKEN("span 0x%zx: place %d with %u of %u live", (size_t)s->base, s->place, s->live,
                s->nelems);
     if (!s->in_set[full ? SET_FULL : SET_PARTIAL])
