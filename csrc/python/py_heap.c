@@ -420,12 +420,15 @@ bool parse_address(struct py_heap *h, PyObject *arg, uint64_t *address)
     bool ok = *address != (uint64_t)-1 || !PyErr_Occurred();
     if (!ok) {
         PyErr_Clear();
-        raise_pointer(h->state, "%R is no address: one is from 0 to 2**64 - 1", index);
-        /* Python refuses to show integers of thousands of digits. */
-        if (!PyErr_ExceptionMatches(h->state->invalid_pointer)) {
+        PyObject *shown = PyObject_Repr(index);
+        if (shown != NULL) {
+            raise_pointer(h->state, "%U is no address: one is from 0 to 2**64 - 1", shown);
+        } else {
+            /* Python refuses to show integers of thousands of digits. */
             PyErr_Clear();
             raise_pointer(h->state, "an address is from 0 to 2**64 - 1, not a longer integer");
         }
+        Py_XDECREF(shown);
     }
     Py_DECREF(index);
     return ok;
