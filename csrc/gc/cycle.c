@@ -369,6 +369,7 @@ static bool run_cycle(struct gc *gc, bool forced)
 {
     struct mheap *h = gc->h;
     gc->cycle = (struct gomem_gc_cycle){.number = gc->num_gc + 1, .forced = forced};
+    work_pool_prepare(&gc->pool);
     start_helpers(gc);
     if (!finish_sweeping(gc))
         return false;

@@ -105,10 +105,10 @@ static void scan_large(struct marker *m, const struct mspan *s, uintptr_t piece)
     if (t == NULL)
         return; /* it was allocated after marking began: black */
     size_t from = piece - s->base, size = s->limit - s->base;
-    if (from == 0)
+    if (from == 0 && !m->rescanning)
         for (size_t at = OBLET_BYTES; at < size; at += OBLET_BYTES)
             work_put(&m->work, s->base + at);
-    size_t to = MIN(size, from + OBLET_BYTES);
+    size_t to = m->rescanning ? size : MIN(size, from + OBLET_BYTES);
     scan_typed(m, s->base, from, to, t);
     m->scanned_bytes += to - from;
 }
@@ -203,6 +203,7 @@ static void rescan_span(struct marker *m, const struct mspan *s)
 
 void mark_rescan(struct marker *m)
 {
+    m->rescanning = true;
     while (exchange_acq_rel(&m->work.pool->overflowed, 0)) {
         uintptr_t from = 0;
         struct mspan *s;
@@ -212,4 +213,5 @@ void mark_rescan(struct marker *m)
             from = s->base + (s->npages << m->h->page_shift);
         }
     }
+    m->rescanning = false;
 }

@@ -26,6 +26,7 @@ struct marker {
     struct gc_work work;
     uintptr_t coming[PREFETCH_OBJECTS]; /* ring; 0: free */
     unsigned at;
+    bool rescanning;        /* after an overflow: large objects are scanned in one piece */
     uint64_t marked_bytes;  /* of objects this marker turned from white */
     uint64_t scanned_bytes; /* of objects with pointers: the work that pacing counts */
 };

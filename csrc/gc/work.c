@@ -32,6 +32,14 @@ static void grow_locked(struct work_pool *pool)
     }
 }
 
+void work_pool_prepare(struct work_pool *pool)
+{
+    lock(&pool->lock);
+    if (pool->chunks == NULL)
+        grow_locked(pool);
+    unlock(&pool->lock);
+}
+
 static struct workbuf *take_empty(struct work_pool *pool)
 {
     lock(&pool->lock);

@@ -43,6 +43,8 @@ struct gc_work {
 };
 
 void work_pool_init(struct work_pool *pool, struct mheap *h);
+/* Some buffers to begin with, if there are none. */
+void work_pool_prepare(struct work_pool *pool);
 
 void work_put_slow(struct gc_work *w, uintptr_t object);
 uintptr_t work_get_slow(struct gc_work *w);

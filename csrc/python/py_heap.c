@@ -9,7 +9,6 @@
 #include "python/py_core.h"
 
 #include <structmember.h>
-#include <time.h>
 
 /* --- Helpers --- */
 
@@ -453,55 +452,7 @@ static PyObject *heap_free(PyObject *self, PyObject *arg)
     return result;
 }
 
-/* --- Batches --- */
-
-void nap(void)
-{
-    const struct timespec pause = {.tv_nsec = 50000};
-    Py_BEGIN_ALLOW_THREADS
-    nanosleep(&pause, NULL);
-    Py_END_ALLOW_THREADS
-}
-
-bool heap_settled(struct py_heap *h)
-{
-    while (h->batches != 0)
-        nap();
-    return heap_usable(h);
-}
-
-void heap_wait_exclusive(struct py_heap *h)
-{
-    while (h->batch_exclusive)
-        nap();
-}
-
-struct gomem_proc *heap_settled_proc(struct py_heap *h)
-{
-    struct gomem_proc *p = NULL;
-    while (heap_settled(h) && (p = heap_proc(h)) != NULL && h->batches != 0) {
-        gomem_proc_release(p); /* waiting for the P let a batch begin */
-        p = NULL;
-    }
-    return p;
-}
-
-bool heap_begin_batch(struct py_heap *h, bool exclusive)
-{
-    while (h->batch_exclusive || (exclusive && h->batches != 0))
-        nap();
-    if (!heap_usable(h))
-        return false;
-    h->batches++;
-    h->batch_exclusive = exclusive;
-    return true;
-}
-
-void heap_end_batch(struct py_heap *h)
-{
-    h->batches--;
-    h->batch_exclusive = false;
-}
+/* --- Many objects --- */
 
 static PyObject *heap_alloc_many(PyObject *self, PyObject *args, PyObject *kwargs)
 {

@@ -19,6 +19,7 @@ from hypothesis.stateful import (
 )
 
 import gomem
+from gomem.testing import os_refuses
 
 NODE = gomem.struct("GraphNode", a="*GraphNode", b="*GraphNode", number="int64")
 BIG = gomem.struct(
@@ -291,3 +292,24 @@ class GraphMachine(RuleBasedStateMachine):
 
 TestGraph = GraphMachine.TestCase
 TestGraph.settings = settings(max_examples=40, stateful_step_count=60)
+
+
+def test_a_cycle_for_which_the_system_has_no_memory() -> None:
+    """Grey objects that no buffer can hold are found again by looking through the heap."""
+    with gomem.Heap(procs=1, gogc="off") as heap:
+        top = heap.new(gomem.array(gomem.pointer(NODE), 20_000))
+        for i in range(20_000):
+            node = heap.new(NODE)
+            node.number = i
+            node.a = heap.new(NODE)
+            node.a.number = -i
+            top[i] = node
+        del node
+        heap.alloc_many([48] * 5000)
+        with os_refuses(heap):
+            heap.gc()
+        assert objects(heap) == 40_001
+        heap.verify()
+        for i in range(0, 20_000, 97):
+            assert top[i].number == i
+            assert top[i].a.number == -i
