@@ -242,14 +242,14 @@ GOMEM_API bool gomem_proc_type_fits(struct gomem_proc *p, const struct gomem_typ
  * Objects that no root leads to are freed by a cycle of the collector, which runs on threads of its own
  * when the heap has grown by gogc per cent. Roots are tables and frames. A P's holder is not stopped but
  * where it acquires a P or at a safepoint: what it has in variables of its own, and not in a root, is safe
- * until then and no longer. */
+ * until then and no longer. An allocation for which memory is short is a safepoint, too. */
 
 /* An array of pointers, registered as roots. Slots are written by gomem_write_pointer. */
 struct gomem_root_table {
     uint64_t *slots;
     size_t n;
     struct gomem_root_table *next, *prev; /* these are the library's */
-    size_t late;
+    uint32_t unscanned, late;
 };
 
 /* A frame of a C function with n pointers that are roots; changed only by who holds a P. */

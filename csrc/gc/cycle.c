@@ -166,7 +166,8 @@ void gc_on_slow_path(void *arg, struct mcache *c)
 /* All sums of markers since the cycle began. pre: the world is stopped. */
 static void sum_work(struct gc *gc, uint64_t *marked, uint64_t *scanned, int64_t *assist_time)
 {
-    *marked = gc->marker.marked_bytes + load_relaxed(&gc->helper_marked);
+    *marked = gc->marker.marked_bytes + gc->roots.marker.marked_bytes +
+              load_relaxed(&gc->helper_marked);
     *scanned = gc->marker.scanned_bytes + load_relaxed(&gc->helper_scanned);
     *assist_time = 0;
     for (uint32_t i = 0; i < gc->sched->nps; i++) {
@@ -436,9 +437,9 @@ static void *gc_run(void *arg)
         bool ran = run_cycle(gc, forced);
         unlock(&gc->cycle_lock);
         lock(&gc->lock);
-        store_release(&gc->done, target);
         if (!ran)
             store_release(&gc->stop, 1);
+        store_release(&gc->done, target);
         unlock(&gc->lock);
         fetch_add_seq_cst(&gc->finished, 1);
         park_wake(&gc->finished, PARK_WAKE_ALL);
@@ -499,7 +500,7 @@ enum gomem_status gc_collect(struct gc *gc)
         if ((int32_t)(load_acquire(&gc->done) - target) < 0)
             park_wait(&gc->finished, event, 100000000);
     }
-    return GOMEM_OK;
+    return load_acquire(&gc->stop) ? GOMEM_CLOSED : GOMEM_OK;
 }
 
 int32_t gc_set_percent(struct gc *gc, int32_t percent)
@@ -541,11 +542,10 @@ struct gc *gc_new(struct mheap *h, struct sched *sched, int32_t gc_percent, uint
     lock_init(&gc->lock, RANK_GC);
     lock_init(&gc->cycle_lock, RANK_GC_CYCLE);
     work_pool_init(&gc->pool, h);
-    roots_init(&gc->roots);
+    roots_init(&gc->roots, &gc->pool);
     reset_procs(gc);
     pacer_init(&gc->pacer, gc_percent, memory_limit);
     set_trigger(gc);
-    store_relaxed(&h->sweep.cursor, UINT32_MAX / 2); /* nothing to sweep */
     h->gc.gc = gc;
     h->gc.on_slow_path = gc_on_slow_path;
     return gc;

@@ -7,7 +7,7 @@
  *
  * Called by runtime/.
  *
- * Invariants (gc_verify): outside of marking no span has marks; while marking, every object reachable
+ * Invariants (gc_verify): outside of marking no span that is swept has marks; while marking, every object reachable
  * from a black one is marked or in a buffer; at its end everything reachable is marked.
  *
  * Concurrency: fields say who may touch them. Rank GC.

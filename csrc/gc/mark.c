@@ -69,7 +69,7 @@ void mark_grey(struct marker *m, uintptr_t p)
     i -= i * c->size > offset;
     uint64_t *marks =
         (uint64_t *)(base + ((size_t)1 << h->page_shift) - SPAN_INLINE_MARK_BYTES);
-    if (UNLIKELY(i >= 8 * SPAN_INLINE_MARK_BYTES / 2 - 8) ||
+    if (UNLIKELY(i >= h->nelems[sc]) ||
         !set_mark(&marks[i / 64], (uint64_t)1 << (i % 64)))
         return;
     m->marked_bytes += c->size;

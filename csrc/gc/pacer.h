@@ -8,9 +8,9 @@
  *
  * Arithmetic only: inputs are numbers, so that tests can simulate programs.
  *
- * Called by cycle.c, with the world stopped but for pacer_revise.
+ * Called by cycle.c.
  *
- * Invariants (pacer_verify): heap_marked <= trigger <= goal, when there is a goal.
+ * Invariant: heap_marked <= trigger <= goal, when there is a goal.
  *
  * Concurrency: assist_work_per_byte is atomic (as bits); the rest changes with the world stopped, or
  * under the lock of the collector.

@@ -9,10 +9,21 @@
 
 enum { SLOTS_AT_A_TIME = 512 };
 
-void roots_init(struct roots *r)
+void roots_init(struct roots *r, struct work_pool *pool)
 {
     *r = (struct roots){0};
     lock_init(&r->lock, RANK_GC_ROOTS);
+    marker_init(&r->marker, pool);
+}
+
+static void scan_slots(struct marker *m, const struct gomem_root_table *t, size_t begin, size_t end)
+{
+    for (size_t i = begin; i < end; i++) {
+        uint64_t p = load_relaxed(&t->slots[i]);
+        if (p != 0)
+            mark_grey(m, p);
+    }
+    m->scanned_bytes += (end - begin) * sizeof(uint64_t);
 }
 
 void roots_add_table(struct roots *r, struct gomem_root_table *t)
@@ -24,7 +35,7 @@ void roots_add_table(struct roots *r, struct gomem_root_table *t)
         r->tables->prev = t;
     r->tables = t;
     /* Before where scanning is; and what it holds may have been in a slot that was not scanned yet. */
-    t->late = r->marking;
+    t->late = t->unscanned = r->marking;
     r->nlate += r->marking;
     fetch_add_relaxed(&r->slots, t->n);
     unlock(&r->lock);
@@ -33,6 +44,11 @@ void roots_add_table(struct roots *r, struct gomem_root_table *t)
 void roots_remove_table(struct roots *r, struct gomem_root_table *t)
 {
     lock(&r->lock);
+    /* Somebody may have copied a pointer from it to where no barrier is. */
+    if (r->marking && t->unscanned) {
+        scan_slots(&r->marker, t, 0, t->n);
+        work_flush(&r->marker.work);
+    }
     r->nlate -= t->late;
     if (r->next == t) {
         r->next = t->next;
@@ -77,6 +93,9 @@ void roots_start(struct roots *r, struct marker *m)
     r->next = r->tables;
     r->at = 0;
     r->marking = true;
+    marker_init(&r->marker, m->work.pool);
+    for (struct gomem_root_table *t = r->tables; t != NULL; t = t->next)
+        t->unscanned = 1;
     for (struct gomem_shadow_stack *s = r->stacks; s != NULL; s = s->next)
         for (struct gomem_frame *f = s->top; f != NULL; f = f->previous)
             for (uint32_t i = 0; i < f->n; i++)
@@ -98,16 +117,6 @@ void roots_finish(struct roots *r)
     unlock(&r->lock);
 }
 
-static void scan_slots(struct marker *m, const struct gomem_root_table *t, size_t begin, size_t end)
-{
-    for (size_t i = begin; i < end; i++) {
-        uint64_t p = load_relaxed(&t->slots[i]);
-        if (p != 0)
-            mark_grey(m, p);
-    }
-    m->scanned_bytes += (end - begin) * sizeof(uint64_t);
-}
-
 static bool scan_late_locked(struct roots *r, struct marker *m)
 {
     ASSERT_HELD(&r->lock);
@@ -116,7 +125,7 @@ static bool scan_late_locked(struct roots *r, struct marker *m)
     struct gomem_root_table *t = r->tables;
     while (!t->late)
         t = t->next;
-    t->late = 0;
+    t->late = t->unscanned = 0;
     r->nlate--;
     scan_slots(m, t, 0, t->n);
     return true;
@@ -143,6 +152,7 @@ bool roots_scan_some(struct roots *r, struct marker *m)
     scan_slots(m, t, r->at, end);
     r->at = end;
     if (end == t->n) {
+        t->unscanned = 0;
         r->next = t->next;
         r->at = 0;
     }

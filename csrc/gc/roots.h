@@ -24,10 +24,11 @@ struct roots {
     size_t at;                         /* under lock: its first slot not scanned yet */
     bool marking;                      /* under lock: tables that are added now are late */
     size_t nlate;                      /* under lock: late tables not scanned yet */
+    struct marker marker;              /* under lock: for tables that go while marking goes on */
     uint64_t slots;                    /* atomic: in all tables */
 };
 
-void roots_init(struct roots *r);
+void roots_init(struct roots *r, struct work_pool *pool);
 void roots_add_table(struct roots *r, struct gomem_root_table *t);
 void roots_remove_table(struct roots *r, struct gomem_root_table *t);
 void roots_add_stack(struct roots *r, struct gomem_shadow_stack *s);

@@ -120,7 +120,7 @@ static uintptr_t arena_reserve(struct mheap *h, size_t n)
         }
         CHECK(h->arenas[i] == NULL);
         a->page_class = (uint8_t *)&a->spans[ARENA_BYTES >> h->page_shift];
-        store_relaxed(&h->arenas[i], a);
+        store_release(&h->arenas[i], a); /* with markers, which find page_class through it */
     }
     return base;
 }

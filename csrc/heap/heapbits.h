@@ -7,7 +7,7 @@
  *
  * An array of n elements has the type of its element; the mask repeats.
  *
- * Called by malloc (writing), by verify and, later, the marker (reading).
+ * Called by malloc (writing), by verify and the marker (reading).
  *
  * Concurrency: an object's bits are written by the P that allocates it, before anyone else can see
  * the object, in words it shares with neighbours of the same span: the owner P is the only writer.

@@ -16,7 +16,7 @@
 
 struct mcache;
 
-enum gc_phase { GC_OFF, GC_MARK, GC_MARK_TERMINATION };
+enum gc_phase { GC_OFF, GC_MARK };
 
 struct heap_gc {
     uint32_t phase;     /* atomic, enum gc_phase */
@@ -29,7 +29,7 @@ struct heap_gc {
 /* Sweeping goes through the unswept sets of all mcentrals, one after the other. */
 struct sweep_state {
     uint32_t cursor CACHE_ALIGNED; /* atomic: set to look into next; beyond the last: all are done */
-    uint32_t active;               /* atomic: sweepers that hold a span of an unswept set */
+    uint32_t active;               /* atomic: those who look into an unswept set or sweep */
     uint64_t pages;                /* atomic: swept in this cycle */
     uint64_t freed_bytes;          /* atomic: in this cycle */
     int64_t keep_bytes;            /* atomic: of empty spans that may stay in their classes */

@@ -5,7 +5,7 @@
  *   up to 32,760 bytes          a slot of the smallest class that fits
  *   larger                      a span of its own
  *
- * An object handed out is zero. Freeing sets a bit in the object's span. Called by runtime/, object/
+ * An object handed out is zero. Freeing sets a bit in the object's span. Called by runtime/
  * and C programs, with the cache of the P they hold.
  *
  * Concurrency: owner P only, for objects of any P.

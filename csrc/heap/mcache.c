@@ -100,7 +100,7 @@ static bool take_window(struct mcache *c, struct alloc_slot *slot, unsigned w)
         mark_window(s, window);
     store_relaxed(&s->live, (uint16_t)(s->live + n));
     store_relaxed(&slot->window, window);
-    /* With object_is_live_locked's acquire: who misses an object here finds it in the window. */
+    /* With slot_is_live_locked's acquire: who misses an object here finds it in the window. */
     store_release(&s->free_bits[w / 2], word & ~window_in_word(window));
     return true;
 }
@@ -316,9 +316,10 @@ static uint64_t without_frees(struct mcache *c, uint64_t live)
 {
     uint64_t freed = mcache_freed_bytes(c) - c->reported_frees;
     c->reported_frees += freed;
-    freed = MIN(freed, live); /* an estimate: never below nothing */
-    fetch_sub_relaxed(&c->heap->gc.heap_live, freed);
-    return live - freed;
+    /* An estimate, but never below nothing. */
+    while (!cas_relaxed(&c->heap->gc.heap_live, &live, live - MIN(freed, live)))
+        ;
+    return live - MIN(freed, live);
 }
 
 static NOINLINE void report(struct mcache *c)

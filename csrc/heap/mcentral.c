@@ -20,6 +20,14 @@ static struct span_set *swept_set(struct mheap *h, span_class sc, enum set_kind 
     return &h->central[sc].sets[kind][h->sweepgen / 2 % 2];
 }
 
+/* An estimate: spans that die while sweeping goes on are not counted. */
+static void one_dead_less(struct span_set *set)
+{
+    uint32_t dead = load_relaxed(&set->dead);
+    while (dead > 0 && !cas_relaxed(&set->dead, &dead, dead - 1))
+        ;
+}
+
 bool span_entry_popped_locked(struct mspan *s, enum set_kind kind)
 {
     ASSERT_SPIN_HELD(&s->lock);
@@ -65,7 +73,7 @@ static struct mspan *take_partial(struct mheap *h, struct mcache *c, span_class 
         if (found)
             return s;
         if (dead)
-            fetch_sub_relaxed(&set->dead, 1);
+            one_dead_less(set);
         if (recycle)
             mheap_recycle_span(h, c, s);
     }
@@ -149,13 +157,20 @@ void mcentral_unown_and_unlock(struct mheap *h, struct mcache *c, struct mspan *
     mcentral_place_and_unlock(h, c, s, false);
 }
 
+void mcentral_note_full_and_unlock(struct mheap *h, struct mspan *s)
+{
+    ASSERT_SPIN_HELD(&s->lock);
+    span_class sc = s->span_class;
+    bool push = entry_wanted_locked(s, SET_FULL); /* from here on its structure stays */
+    spin_unlock(&s->lock);
+    if (push)
+        span_set_push(swept_set(h, sc, SET_FULL), SET_FULL, s);
+}
+
 void mcentral_note_full(struct mheap *h, struct mspan *s)
 {
     spin_lock(&s->lock);
-    bool push = entry_wanted_locked(s, SET_FULL);
-    spin_unlock(&s->lock);
-    if (push)
-        span_set_push(swept_set(h, s->span_class, SET_FULL), SET_FULL, s);
+    mcentral_note_full_and_unlock(h, s);
 }
 
 /* A free in another P's span: left for the owner to collect. If the span has nothing else in it, or
@@ -207,7 +222,7 @@ static void set_compact(struct mheap *h, struct mcache *c, struct span_set *set,
         bool recycle = dead && span_entry_popped_locked(s, kind);
         spin_unlock(&s->lock);
         if (dead)
-            fetch_sub_relaxed(&set->dead, 1);
+            one_dead_less(set);
         else
             span_set_push(set, kind, s);
         if (recycle)
@@ -218,6 +233,8 @@ static void set_compact(struct mheap *h, struct mcache *c, struct span_set *set,
 void mcentral_note_dead(struct mheap *h, struct mcache *c, span_class sc, bool partial, bool full)
 {
     bool in[] = {[SET_PARTIAL] = partial, [SET_FULL] = full};
+    if (!sweep_done(h))
+        return; /* the entry may be in an unswept set, which will soon be empty */
     for (enum set_kind kind = SET_PARTIAL; kind <= SET_FULL; kind++) {
         if (!in[kind])
             continue;

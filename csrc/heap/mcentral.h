@@ -34,6 +34,8 @@ void mcentral_unown_and_unlock(struct mheap *h, struct mcache *c, struct mspan *
 void mcentral_place_and_unlock(struct mheap *h, struct mcache *c, struct mspan *s, bool keep);
 /* An owned span is full. */
 void mcentral_note_full(struct mheap *h, struct mspan *s);
+/* The same for a span that perhaps is, under its lock, which this releases: a hint too many does no harm. */
+void mcentral_note_full_and_unlock(struct mheap *h, struct mspan *s);
 
 /* Frees slot i of a span that is not c's, under its lock, which this releases. pre: the object is
  * live. */

@@ -20,6 +20,8 @@ enum { PAGE_CACHE_MAX_SPAN = PAGE_CACHE_PAGES / 4 };
 
 /* --- Making and closing --- */
 
+static unsigned span_nelems(const struct mheap *h, span_class sc);
+
 /* Maps the structure itself; its own accounting moves into it. */
 static struct mheap *map_struct(uint64_t max_memory)
 {
@@ -83,6 +85,9 @@ struct mheap *mheap_new(const struct mheap_options *o, struct gomem_error *err)
     h->om.dontneed = o->dontneed;
     h->memory_limit = o->memory_limit;
     h->scav.gc_percent_goal = h->scav.memory_limit_goal = UINT64_MAX;
+    for (unsigned sc = 2; sc < 2 * h->size_classes.nclasses; sc++)
+        h->nelems[sc] = (uint16_t)span_nelems(h, (span_class)sc);
+    store_relaxed(&h->sweep.cursor, UINT32_MAX / 2); /* nothing is to be swept */
     if (init_parts(h, o->procs))
         return h;
     mheap_destroy(h);

@@ -93,6 +93,7 @@ struct mheap {
 
     struct stack_pools stacks;
     struct size_class_table size_classes; /* const */
+    uint16_t nelems[2 * MAX_SIZE_CLASSES]; /* const: slots of a span, by span class */
     bool inline_marks;                    /* const: small spans keep room for mark bits */
     enum huge_page_policy huge_pages;     /* const */
 

@@ -18,7 +18,7 @@
  *   unowned: live == nelems - |free_bits|, 0 < live unless kept, no remote_bits; PARTIAL (live < nelems) or FULL
  *   |remote_bits| == remote_frees;  an entry in the mcentral set of its place
  *
- * Concurrency: base .. span_class are const while the span is in use. free_bits, live, listed: owner P
+ * Concurrency: base .. span_class are const while the span is in use. free_bits, live, slow_from: owner P
  * while owned, under lock while not. owner: written under lock, read by anyone. The structure is never
  * unmapped before the heap closes: a stale pointer to it can be followed and then found wanting.
  * Go: mspan in mheap.go.

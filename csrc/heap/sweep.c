@@ -103,8 +103,6 @@ static struct mspan *pop_unswept(struct mheap *h, span_class sc, enum set_kind k
     if (s == NULL)
         return NULL;
     spin_lock(&s->lock);
-    if (load_relaxed(&s->state) == SPAN_DEAD)
-        fetch_sub_relaxed(&unswept_set(h, sc, kind)->dead, 1);
     *recycle = span_entry_popped_locked(s, kind);
     return s;
 }
@@ -124,7 +122,7 @@ static bool may_keep(struct mheap *h, const struct mspan *s)
 static void sweep_entry_and_unlock(struct mheap *h, struct mcache *c, struct mspan *s, bool recycle)
 {
     if (is_unowned_locked(h, s)) {
-        bool had_objects = s->live > 0, keep = false;
+        bool had_objects = s->live > 0, keep = s->kept;
         if (!span_is_swept(h, s)) {
             (void)sweep_span_locked(h, c, s);
             keep = had_objects && s->live == 0 && may_keep(h, s);
@@ -132,10 +130,11 @@ static void sweep_entry_and_unlock(struct mheap *h, struct mcache *c, struct msp
         mcentral_place_and_unlock(h, c, s, keep);
         return;
     }
-    bool owned = load_relaxed(&s->state) == SPAN_IN_USE;
+    if (load_relaxed(&s->state) == SPAN_IN_USE) {
+        mcentral_note_full_and_unlock(h, s);
+        return;
+    }
     spin_unlock(&s->lock);
-    if (owned)
-        mcentral_note_full(h, s); /* perhaps it is: a hint too many does no harm */
     if (recycle)
         mheap_recycle_span(h, c, s);
 }
@@ -156,6 +155,7 @@ bool sweep_one(struct mheap *h, struct mcache *c)
             found = true;
             break;
         }
+        store_relaxed(&unswept_set(h, (span_class)(at / 2), at % 2 ? SET_PARTIAL : SET_FULL)->dead, 0);
         cas_acq_rel(&h->sweep.cursor, &at, at + 1);
     }
     fetch_sub_acq_rel(&h->sweep.active, 1);

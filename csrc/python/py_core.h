@@ -88,6 +88,7 @@ struct py_roots {
     Py_ssize_t stride;   /* 0: one size for all */
     struct sorted_address *sorted; /* made when first needed */
     Py_ssize_t live;
+    bool freeing; /* its objects are being freed: none is given out any more */
     struct gomem_root_table table; /* of addresses, registered while heap is set */
     PyObject *weakrefs;
 };

@@ -41,10 +41,6 @@ static bool int_range(enum gomem_kind kind, bool *is_signed, unsigned *bits)
 static PyObject *load_pointer(struct py_ref *ref, struct py_type *type, const char *at)
 {
     struct py_heap *h = ref->heap;
-    uint64_t address;
-    memcpy(&address, at, sizeof address);
-    if (address == 0)
-        Py_RETURN_NONE;
     PyObject *elem = type_elem(type);
     if (elem == NULL)
         return NULL;
@@ -55,6 +51,10 @@ static PyObject *load_pointer(struct py_ref *ref, struct py_type *type, const ch
         root_give(h, root);
         return NULL;
     }
+    /* Only now: while the P is held nobody collects what the pointer leads to. */
+    uint64_t address = 0;
+    if (ref_is_there(ref))
+        memcpy(&address, at, sizeof address);
     struct gomem_lookup l;
     size_t offset;
     gomem_proc_lookup(p, address, &l);
@@ -66,6 +66,8 @@ static PyObject *load_pointer(struct py_ref *ref, struct py_type *type, const ch
     if (there && fits)
         return ref_found(h, address, t == NULL ? l.size : gomem_type_size(t->t), t, root);
     root_give(h, root);
+    if (address == 0 && ref_is_there(ref))
+        Py_RETURN_NONE;
     if (l.place == GOMEM_PLACE_ZEROBASE)
         return ref_for(h, address, 0, t, NULL);
     if (!there)

@@ -240,7 +240,7 @@ static bool parse_alloc(PyObject *const *args, Py_ssize_t nargs, PyObject *names
     return parse_size(args[0], size);
 }
 
-/* The Ref of a new object, which is freed again if there can be none. */
+/* The Ref of a new object; if there can be none, the collector will find the object. */
 static PyObject *handle_of(struct py_heap *h, void *object, uint64_t size, struct py_type *type,
                            uint64_t *root)
 {
@@ -251,16 +251,6 @@ static PyObject *handle_of(struct py_heap *h, void *object, uint64_t size, struc
     uint64_t address = (uint64_t)(uintptr_t)object;
     PyObject *ref = size == 0 ? ref_for(h, address, 0, type, root)
                               : ref_new(h, address, size, type, root);
-    if (ref == NULL && size != 0) {
-        PyObject *kind, *value, *traceback;
-        PyErr_Fetch(&kind, &value, &traceback);
-        struct gomem_proc *p = heap_proc(h);
-        if (p != NULL) {
-            (void)!gomem_free(p, object);
-            gomem_proc_release(p);
-        }
-        PyErr_Restore(kind, value, traceback);
-    }
     return ref;
 }
 

@@ -88,7 +88,7 @@ PyObject *roots_held(struct py_heap *h)
         return NULL;
     uint64_t(*pairs)[2] = (uint64_t(*)[2])PyBytes_AS_STRING(bytes);
     for (struct py_roots *r = h->roots; r != NULL; r = r->next)
-        for (Py_ssize_t i = 0; i < r->n; i++)
+        for (Py_ssize_t i = 0; !r->freeing && i < r->n; i++)
             if (r->addresses[i] != 0) {
                 pairs[at][0] = r->addresses[i];
                 pairs[at++][1] = r->sizes[i * r->stride];
@@ -133,7 +133,11 @@ PyObject *roots_alloc_many(struct py_heap *h, PyObject *arg, PyObject *count, bo
     bool repeated = count != Py_None;
     if (!(repeated ? integers_repeated(arg, count, &sizes) : integers_from(h, arg, &sizes, SIZES)))
         return NULL;
-    struct py_roots *r = heap_usable(h) ? roots_new(h, sizes, repeated ? 0 : 1) : NULL;
+    if (!heap_usable(h)) {
+        PyMem_RawFree(sizes.values);
+        return NULL;
+    }
+    struct py_roots *r = roots_new(h, sizes, repeated ? 0 : 1);
     if (r == NULL)
         return NULL;
     size_t n = (size_t)r->n, done = 0;
@@ -270,8 +274,8 @@ static Py_ssize_t free_all(struct py_heap *h, const uint64_t *addresses, Py_ssiz
 }
 
 /* After a batch: the exception for what take_refs and free_all answered; true if there is none. */
-static bool batch_ended(struct py_heap *h, const uint64_t *addresses, Py_ssize_t n,
-                        Py_ssize_t taken, Py_ssize_t done)
+static bool batch_ended(struct py_heap *h, uint64_t failed, Py_ssize_t n, Py_ssize_t taken,
+                        Py_ssize_t done)
 {
     if (taken == TAKE_NO_MEMORY)
         PyErr_NoMemory();
@@ -281,7 +285,7 @@ static bool batch_ended(struct py_heap *h, const uint64_t *addresses, Py_ssize_t
         raise_closed(h->state);
     else if (done < n)
         raise_pointer(h->state, "cannot free %p at index %zd: no object begins there",
-                      (void *)(uintptr_t)addresses[done], done);
+                      (void *)(uintptr_t)failed, done);
     else
         return true;
     return false;
@@ -294,29 +298,24 @@ static bool free_roots(struct py_heap *h, struct py_roots *r)
         return false;
     }
     struct taken taken = {0};
-    uint64_t *addresses = new_integers(r->n);
-    if (addresses == NULL)
-        return false;
     bool ok = heap_begin_batch(h, false);
     if (ok) {
-        Py_ssize_t done = 0;
-        memcpy(addresses, r->addresses, (size_t)r->n * sizeof *addresses);
-        /* Until it is its turn nobody else but this call will keep an object. */
-        struct gomem_root_table table = {.slots = addresses, .n = (size_t)r->n};
-        add_roots(h, &table);
-        Py_ssize_t took = take_refs(h, addresses, r->n, &taken);
-        if (took == TAKE_OK) {
-            /* From here on nobody knows the objects but this call. */
-            memset(r->addresses, 0, (size_t)r->n * sizeof *addresses);
+        Py_ssize_t done = r->n, n = r->freeing ? 0 : r->n;
+        Py_ssize_t took = take_refs(h, r->addresses, n, &taken);
+        uint64_t failed = 0;
+        if (took == TAKE_OK && !r->freeing) {
+            /* The table stays a root until its objects are freed, but gives none out. */
+            r->freeing = true;
             r->live = 0;
-            done = free_all(h, addresses, r->n);
+            done = free_all(h, r->addresses, n);
+            failed = done < n ? r->addresses[done] : 0;
+            memset(r->addresses, 0, (size_t)n * sizeof *r->addresses);
+            r->freeing = false;
         }
-        remove_roots(h, &table);
         heap_end_batch(h);
-        ok = batch_ended(h, addresses, r->n, took, done);
+        ok = batch_ended(h, failed, r->n, took, done);
     }
     taken_free(h, &taken);
-    PyMem_RawFree(addresses);
     return ok;
 }
 
@@ -339,7 +338,7 @@ static bool free_addresses(struct py_heap *h, PyObject *arg)
                 replays_forget(h, a.values[i]);
         }
         heap_end_batch(h);
-        ok = batch_ended(h, a.values, a.n, took, done);
+        ok = batch_ended(h, done < a.n ? a.values[done] : 0, a.n, took, done);
     }
     taken_free(h, &taken);
     PyMem_RawFree(a.values);
@@ -439,7 +438,7 @@ static PyObject *roots_item(PyObject *self, Py_ssize_t i)
         return NULL;
     }
     HEAP_LOCK(r->heap)
-    uint64_t address = r->addresses[i];
+    uint64_t address = r->freeing ? 0 : r->addresses[i];
     gomem_write_pointer(p, (void **)root, (void *)(uintptr_t)address);
     gomem_proc_release(p);
     if (address == 0) {

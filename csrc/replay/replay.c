@@ -128,9 +128,9 @@ static enum gomem_status new_object(struct gomem_replay *r, const struct gomem_t
                          "out of memory for event %zu, an object of %llu bytes", i,
                          (unsigned long long)size);
     count_object(r, e, i, size);
-    r->own[i] = (uint64_t)(uintptr_t)object;
+    gomem_init_root(&r->own[i], object);
     if (e->next_part > i && e->next_part < r->n)
-        r->own[e->next_part] = LATER_PART;
+        gomem_init_root(&r->own[e->next_part], (void *)LATER_PART);
     return GOMEM_OK;
 }
 
@@ -141,7 +141,7 @@ static enum gomem_status free_own(struct gomem_replay *r, size_t i, struct gomem
     enum gomem_status status = gomem_free(r->proc, (void *)(uintptr_t)r->own[i]);
     if (status != GOMEM_OK)
         return error_set(err, status, "event %zu's object was freed by somebody else", i);
-    r->own[i] = 0;
+    gomem_init_root(&r->own[i], NULL);
     r->now.objects--;
     r->now.frees++;
     r->now.live_bytes -= requested(r, &r->events[i]);
@@ -192,7 +192,7 @@ static enum gomem_status new_stack(struct gomem_replay *r, const struct gomem_tr
         return error_set(err, status, "%s event %zu, a stack of %llu bytes",
                          status == GOMEM_OUT_OF_MEMORY ? "out of memory for" : "impossible:", i,
                          (unsigned long long)e->size);
-    r->own[i] = s.lo;
+    gomem_init_root(&r->own[i], (void *)(uintptr_t)s.lo);
     r->now.stacks++;
     r->now.stack_bytes += e->size;
     return GOMEM_OK;
@@ -204,7 +204,7 @@ static void free_stack(struct gomem_replay *r, size_t i)
         return;
     uint64_t size = r->events[i].size;
     gomem_stack_free(r->proc, (struct gomem_stack){r->own[i], r->own[i] + size});
-    r->own[i] = 0;
+    gomem_init_root(&r->own[i], NULL);
     r->now.stacks--;
     r->now.stack_bytes -= size;
 }
@@ -361,7 +361,7 @@ void gomem_replay_forget(struct gomem_replay *r, uint64_t *addresses, size_t n)
         if (r->own[i] <= LATER_PART || !is_object(&r->events[i]) ||
             bsearch(&r->own[i], addresses, n, sizeof *addresses, compare_addresses) == NULL)
             continue;
-        r->own[i] = 0;
+        gomem_init_root(&r->own[i], NULL);
         r->now.objects--;
         r->now.live_bytes -= requested(r, &r->events[i]);
     }

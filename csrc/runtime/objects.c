@@ -7,17 +7,23 @@
  */
 #include "heap/heapbits.h"
 #include "heap/malloc.h"
+#include "heap/sweep.h"
 #include "runtime/runtime.h"
 
 /* A long call looks this often whether the world should stop: objects, a power of two. */
 enum { SAFEPOINT_EVERY = 1024 };
 
-/* Memory may be refused although there is some, in the caches of other Ps: empties them all. */
+/* Memory may be refused although there is some: in the caches of other Ps, in garbage that is not swept, in
+ * what only a cycle would find to be garbage. */
 static COLD bool reclaim(struct p *p)
 {
     struct gomem_runtime *rt = p_runtime(p);
     uint32_t id = p->id;
+    while (sweep_one(rt->heap, p->mcache))
+        ;
     p_release(p);
+    if (gomem_gogc(rt) >= 0)
+        (void)!gc_collect(rt->gc);
     gomem_flush(rt);
     return p_acquire_id(&rt->sched, id) != NULL;
 }

@@ -85,12 +85,17 @@ no_memory:
 void gomem_runtime_close(struct gomem_runtime *rt)
 {
     gc_end(rt->gc);
-    if (!stop_world(&rt->sched))
+    /* If somebody else is closing as well, he may still be waiting for a cycle to end. */
+    lock(&rt->gc->cycle_lock);
+    if (!stop_world(&rt->sched)) {
+        unlock(&rt->gc->cycle_lock);
         return;
+    }
     scavenger_end(rt);
     mheap_destroy(rt->heap);
     rt->heap = NULL;
     sched_close_and_unlock(&rt->sched);
+    unlock(&rt->gc->cycle_lock);
 }
 
 void gomem_runtime_delete(struct gomem_runtime *rt)
@@ -147,8 +152,8 @@ bool gomem_safepoint(struct gomem_proc *p)
 
 enum { FORK_LOCKS = 9 };
 
-/* The locks that are held during a fork, in their order; how many. The scavenger is the only thread
- * left at work in a stopped world: with these it is not. */
+/* The locks that are held during a fork, in their order; how many. In a stopped world the
+ * scavenger still works: with these it does not. (No cycle runs: its lock is held.) */
 static unsigned fork_locks(struct gomem_runtime *rt, struct lock *locks[FORK_LOCKS])
 {
     locks[0] = &rt->sched.stop_lock;
@@ -261,7 +266,12 @@ uint64_t gomem_memory_limit(const struct gomem_runtime *rt)
 
 int32_t gomem_set_gogc(struct gomem_runtime *rt, int32_t percent)
 {
-    return gc_set_percent(rt->gc, percent);
+    struct p *p = p_acquire(&rt->sched); /* the heap stays open */
+    if (p == NULL)
+        return gomem_gogc(rt);
+    int32_t old = gc_set_percent(rt->gc, percent);
+    p_release(p);
+    return old;
 }
 
 int32_t gomem_gogc(const struct gomem_runtime *rt)
