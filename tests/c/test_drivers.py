@@ -107,3 +107,8 @@ COLLECTOR: dict[str, tuple[str, ...]] = {
 @pytest.mark.parametrize("profile", PROFILES)
 def test_collector(profile: str) -> None:
     assert "objects at the end" in succeeds(cdriver.build("gc_test", profile), *COLLECTOR[profile])
+
+
+@pytest.mark.parametrize("profile", ["check", "asan"])
+def test_collector_cases(profile: str) -> None:
+    assert "gc_cases: ok" in succeeds(cdriver.build("gc_cases", profile))

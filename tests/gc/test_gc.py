@@ -313,3 +313,51 @@ def test_a_cycle_for_which_the_system_has_no_memory() -> None:
         for i in range(0, 20_000, 97):
             assert top[i].number == i
             assert top[i].a.number == -i
+
+
+def test_two_threads_free_one_table() -> None:
+    """The second found its objects gone, or freed those of others."""
+    with gomem.Heap(procs=2, gogc="off") as heap:
+        for _ in range(30):
+            roots = heap.alloc_many([64] * 5000)
+            errors: list[BaseException] = []
+
+            def free(table: gomem.Roots = roots, errors: list[BaseException] = errors) -> None:
+                try:
+                    heap.free_many(table)
+                except BaseException as error:
+                    errors.append(error)
+
+            threads = [threading.Thread(target=free) for _ in range(3)]
+            for t in threads:
+                t.start()
+            for t in threads:
+                t.join()
+            assert not errors
+            assert not roots.addresses.any()
+        assert objects(heap) == 0
+
+
+def test_garbage_makes_room_under_max_memory() -> None:
+    with gomem.Heap(procs=1, max_memory="64MiB") as heap:
+        for _ in range(20):
+            heap.alloc(20 << 20)
+        assert heap.stats().num_gc > 0
+
+
+def test_settings_while_it_closes() -> None:
+    for _ in range(20):
+        heap = gomem.Heap(procs=2)
+
+        def change(heap: gomem.Heap = heap) -> None:
+            try:
+                for i in range(100_000):
+                    heap.gogc = 50 + i % 100
+            except gomem.HeapClosedError:
+                pass
+
+        thread = threading.Thread(target=change)
+        thread.start()
+        heap.gc()
+        heap.close()
+        thread.join()
