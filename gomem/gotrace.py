@@ -15,8 +15,8 @@ Reading needs no Go toolchain::
     >>> trace.count("OBJECT_ALLOC") > 10_000
     True
 
-Events of different threads are in the order of their times. Where a thread lost its CPU between taking the
-time and doing what it took the time of, that is not quite the order in which things happened: then
+Events of different threads are in the order of their times. Where a thread lost its CPU between taking
+the time and doing what it took the time of, that is not quite the order in which things happened: then
 ``facts`` counts ``orphans``, ``unmatched_frees`` and ``overlaps``, of which a trace has few or none.
 """
 
