@@ -205,7 +205,8 @@ def test_nothing_leaks() -> None:
     gc.collect()
     assert len(gc.get_objects()) <= objects + 50
     assert threading.active_count() == threads
-    assert mapped_and_resident() < resident + (30 << 20)
+    if gomem.build_info()["profile"] != "asan":  # which keeps what is freed, to find uses of it
+        assert mapped_and_resident() < resident + (30 << 20)
 
 
 def test_references_are_balanced(heap: gomem.Heap, node: gomem.Type) -> None:
