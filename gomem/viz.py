@@ -234,9 +234,12 @@ def heap_html(heap: Heap) -> str:
     return f"<b>gomem.Heap</b>, {heap.procs} Ps" + table_html(("", "number", "bytes"), rows) + svg
 
 
+_COUNTS = ("Mallocs", "Frees", "HeapObjects", "Num", "Pause", "Last", "Lookups")
+
+
 def memstats_html(stats: MemStats) -> str:
     rows = [
-        (name, value, human(value) if value >= 1024 else "")
+        (name, value, human(value) if value >= 1024 and not name.startswith(_COUNTS) else "")
         for name, value in stats.go().items()
         if isinstance(value, int) and not isinstance(value, bool)
     ]

@@ -517,7 +517,7 @@ int32_t gc_set_percent(struct gc *gc, int32_t percent)
 void gc_set_memory_limit(struct gc *gc, uint64_t limit)
 {
     lock(&gc->lock);
-    gc->pacer.memory.limit = limit;
+    store_relaxed(&gc->pacer.memory.limit, limit);
     pacer_commit(&gc->pacer, sweep_done(gc->h), load_relaxed(&gc->h->gc.heap_live));
     set_trigger(gc);
     unlock(&gc->lock);

@@ -92,9 +92,10 @@ void gomem_runtime_close(struct gomem_runtime *rt)
         return;
     }
     scavenger_end(rt);
+    sched_close(&rt->sched);
     mheap_destroy(rt->heap);
     rt->heap = NULL;
-    sched_close_and_unlock(&rt->sched);
+    sched_closed_unlock(&rt->sched);
     unlock(&rt->gc->cycle_lock);
 }
 
@@ -261,7 +262,7 @@ uint64_t gomem_set_memory_limit(struct gomem_runtime *rt, uint64_t limit)
 
 uint64_t gomem_memory_limit(const struct gomem_runtime *rt)
 {
-    return gomem_runtime_is_closed(rt) ? UINT64_MAX : load_relaxed(&rt->heap->memory_limit);
+    return load_relaxed(&rt->gc->pacer.memory.limit);
 }
 
 int32_t gomem_set_gogc(struct gomem_runtime *rt, int32_t percent)

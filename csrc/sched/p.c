@@ -10,6 +10,7 @@
 #include "sched/p.h"
 
 #include "platform/park.h"
+#include "platform/thread.h"
 
 enum { TAKEN_OVER_NS = 1000000 };
 
@@ -24,19 +25,32 @@ void sched_init(struct sched *s, struct mheap *h, struct p *ps)
         ps[i] = (struct p){.mcache = h->mcaches[i], .sched = s, .id = i};
 }
 
+/* Between these nobody unmaps a P; false: there is none to be had. */
+static bool enter(struct sched *s)
+{
+    fetch_add_seq_cst(&s->entering, 1); /* with sched_close's: it sees us, or we see it */
+    return LIKELY(!load_acquire(&s->stopping)) && LIKELY(!load_seq_cst(&s->closed));
+}
+
+static void leave(struct sched *s)
+{
+    fetch_sub_acq_rel(&s->entering, 1);
+}
+
 struct p *p_try_acquire(struct sched *s)
 {
-    if (UNLIKELY(load_acquire(&s->stopping) || load_acquire(&s->closed)))
-        return NULL;
-    uint32_t first = hint % s->nusers;
-    for (uint32_t i = 0; i < s->nusers; i++) {
-        uint32_t id = first + i < s->nusers ? first + i : first + i - s->nusers;
+    struct p *found = NULL;
+    uint32_t first = hint % s->nusers, n = enter(s) ? s->nusers : 0;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t id = first + i < n ? first + i : first + i - n;
         if (LIKELY(mcache_try_acquire(s->ps[id].mcache))) {
             hint = id;
-            return &s->ps[id];
+            found = &s->ps[id];
+            break;
         }
     }
-    return NULL;
+    leave(s);
+    return found;
 }
 
 /* Waits until try answers something, or the runtime is closed. */
@@ -65,9 +79,9 @@ static struct p *try_any(struct sched *s, uint32_t id)
 
 static struct p *try_one(struct sched *s, uint32_t id)
 {
-    if (load_acquire(&s->stopping) || load_acquire(&s->closed))
-        return NULL;
-    return mcache_try_acquire(s->ps[id].mcache) ? &s->ps[id] : NULL;
+    struct p *found = enter(s) && mcache_try_acquire(s->ps[id].mcache) ? &s->ps[id] : NULL;
+    leave(s);
+    return found;
 }
 
 /* For stop_world, which does not mind that the world is stopping. */
@@ -132,9 +146,15 @@ void start_world(struct sched *s)
     wake_waiters(s);
 }
 
-void sched_close_and_unlock(struct sched *s)
+void sched_close(struct sched *s)
 {
     store_seq_cst(&s->closed, 1);
+    while (load_seq_cst(&s->entering) != 0)
+        thread_yield();
+}
+
+void sched_closed_unlock(struct sched *s)
+{
     unlock(&s->stop_lock);
     wake_waiters(s);
 }

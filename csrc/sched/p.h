@@ -31,6 +31,7 @@ struct sched {
     struct lock stop_lock; /* one stop of the world at a time; held while it lasts */
     uint32_t stopping;     /* atomic: the world is stopped, or somebody waits to stop it */
     uint32_t closed;       /* atomic: no P is given out any more */
+    uint32_t entering;     /* atomic: threads that are looking at Ps to take one */
     uint32_t waiters;      /* atomic: threads that wait for a P */
     uint32_t idle_event;   /* atomic: changes when a P becomes idle while there are waiters */
     uint32_t nps;          /* const: all Ps, the collector's included, which is the last */
@@ -62,7 +63,9 @@ MUST_USE static inline bool p_safepoint(struct p *p)
 /* Takes all Ps; false if the runtime is closed. pre: the caller has none. */
 MUST_USE bool stop_world(struct sched *s);
 void start_world(struct sched *s);
-/* From now on no P is given out. pre: the world is stopped; it stays so. */
-void sched_close_and_unlock(struct sched *s);
+/* From now on no P is given out, and nobody looks at one. pre: the world is stopped; it stays so. */
+void sched_close(struct sched *s);
+/* After it, when what the Ps were is gone: lets go who waits. */
+void sched_closed_unlock(struct sched *s);
 
 #endif
