@@ -48,8 +48,10 @@ static void mark_in_background(struct gc *gc, struct marker *m)
 static void *helper_run(void *arg)
 {
     struct gc *gc = arg;
-    while (!load_acquire(&gc->stop)) {
-        uint32_t event = load_acquire(&gc->help_event);
+    for (;;) {
+        uint32_t event = load_acquire(&gc->help_event); /* first: a wake after it is not missed */
+        if (load_acquire(&gc->stop))
+            break;
         if (!load_acquire(&gc->marking) ||
             (!work_pool_has_work(&gc->pool) && !roots_have_work(&gc->roots))) {
             park_wait(&gc->help_event, event, load_relaxed(&gc->marking) ? 50000 : PARK_FOREVER);
@@ -420,8 +422,10 @@ static bool run_cycle(struct gc *gc, bool forced)
 static void *gc_run(void *arg)
 {
     struct gc *gc = arg;
-    while (!load_acquire(&gc->stop)) {
-        uint32_t event = load_acquire(&gc->wake);
+    for (;;) {
+        uint32_t event = load_acquire(&gc->wake); /* first: a wake after it is not missed */
+        if (load_acquire(&gc->stop))
+            break;
         lock(&gc->lock);
         bool due = gc->wanted != gc->started, forced = gc->forced != 0;
         uint32_t target = gc->wanted;

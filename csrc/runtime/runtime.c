@@ -210,7 +210,7 @@ void gomem_runtime_fork_parent(struct gomem_runtime *rt)
 void gomem_runtime_fork_child(struct gomem_runtime *rt)
 {
     /* Only the forking thread is here: nobody waits, nobody scavenges. */
-    rt->sched.waiters = 0;
+    rt->sched.waiters = rt->sched.entering = 0;
     rt->scavenger_running = false;
     fork_end(rt);
     gc_fork_child(rt->gc);
