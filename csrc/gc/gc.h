@@ -7,8 +7,8 @@
  *
  * Called by runtime/.
  *
- * Invariants (gc_verify): outside of marking no span that is swept has marks; while marking, every object reachable
- * from a black one is marked or in a buffer; at its end everything reachable is marked.
+ * Invariants (gc_verify_marks): while marking, every object that a black one leads to is marked or in a
+ * buffer; at its end everything reachable is marked.
  *
  * Concurrency: fields say who may touch them. Rank GC.
  * Go: mgc.go.
@@ -91,10 +91,8 @@ void gc_fork_prepare(struct gc *gc);
 void gc_fork_parent(struct gc *gc);
 void gc_fork_child(struct gc *gc);
 
-/* Before a pointer in the heap or a root table changes, while marking goes on. P: the caller's. */
-void gc_barrier(struct gc *gc, uint32_t p, uintptr_t old, uintptr_t new);
-/* mcache's hook. */
-void gc_on_slow_path(void *gc, struct mcache *c);
+/* Asks the thread for a cycle, unless one runs. */
+void gc_trigger(struct gc *gc);
 
 /* Are all objects that can be reached marked? pre: the world is stopped, and marking has just ended. */
 bool gc_verify_marks(struct gc *gc, char *why, size_t why_size);

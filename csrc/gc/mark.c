@@ -210,7 +210,7 @@ void mark_rescan(struct marker *m)
         while ((s = heap_next_span(m->h, from)) != NULL) {
             if (s->state == SPAN_IN_USE && !span_noscan(s))
                 rescan_span(m, s);
-            from = s->base + (s->npages << m->h->page_shift);
+            from = span_end(s, m->h->page_shift);
         }
     }
     m->rescanning = false;

@@ -18,7 +18,7 @@ static bool target_is_marked(struct mheap *h, uintptr_t p)
 {
     struct heap_lookup l;
     heap_lookup(h, p, &l);
-    return l.kind != ADDRESS_OBJECT || object_is_marked(l.span, l.index);
+    return l.place != GOMEM_PLACE_OBJECT || object_is_marked(l.span, l.index);
 }
 
 static bool check_object(struct mheap *h, const struct mspan *s, unsigned i, char *why, size_t size)
@@ -61,7 +61,7 @@ bool gc_verify_marks(struct gc *gc, char *why, size_t why_size)
     struct mheap *h = gc->h;
     struct mspan *s;
     for (uintptr_t from = 0; (s = heap_next_span(h, from)) != NULL;
-         from = s->base + (s->npages << h->page_shift)) {
+         from = span_end(s, h->page_shift)) {
         if (s->state != SPAN_IN_USE || span_noscan(s))
             continue;
         for (unsigned i = 0; i < s->nelems; i++) {

@@ -72,10 +72,4 @@ static inline uintptr_t work_get(struct gc_work *w)
     return LIKELY(a != NULL && a->n > 0) ? a->objects[--a->n] : work_get_slow(w);
 }
 
-/* Has the marker nothing in its own buffers? */
-static inline bool work_is_empty(const struct gc_work *w)
-{
-    return (w->a == NULL || w->a->n == 0) && (w->b == NULL || w->b->n == 0);
-}
-
 #endif

@@ -10,6 +10,7 @@
 #ifndef GOMEM_HEAP_HOOKS_H
 #define GOMEM_HEAP_HOOKS_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "platform/cpu.h"
@@ -22,7 +23,7 @@ struct heap_gc {
     uint32_t phase;     /* atomic, enum gc_phase */
     uint64_t trigger;   /* atomic: heap_live from which on the hook is called; UINT64_MAX: never */
     uint64_t heap_live; /* atomic: bytes that were marked last time, and taken by Ps since */
-    void (*on_slow_path)(void *gc, struct mcache *c); /* const once Ps run; or NULL */
+    void (*on_slow_path)(void *gc, struct mcache *c, size_t bytes); /* const once Ps run; or NULL */
     void *gc;
 };
 
@@ -30,8 +31,6 @@ struct heap_gc {
 struct sweep_state {
     uint32_t cursor CACHE_ALIGNED; /* atomic: set to look into next; beyond the last: all are done */
     uint32_t active;               /* atomic: those who look into an unswept set or sweep */
-    uint64_t pages;                /* atomic: swept in this cycle */
-    uint64_t freed_bytes;          /* atomic: in this cycle */
     int64_t keep_bytes;            /* atomic: of empty spans that may stay in their classes */
 };
 

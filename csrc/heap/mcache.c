@@ -325,13 +325,14 @@ static uint64_t without_frees(struct mcache *c, uint64_t live)
 static NOINLINE void report(struct mcache *c)
 {
     struct heap_gc *gc = &c->heap->gc;
-    uint64_t live = fetch_add_relaxed(&gc->heap_live, c->unreported) + c->unreported;
+    size_t bytes = c->unreported;
+    uint64_t live = fetch_add_relaxed(&gc->heap_live, bytes) + bytes;
     c->unreported = 0;
     if (live >= load_relaxed(&gc->trigger) && load_relaxed(&gc->phase) == GC_OFF)
         live = without_frees(c, live);
     if (gc->on_slow_path != NULL &&
         (live >= load_relaxed(&gc->trigger) || load_relaxed(&gc->phase) == GC_MARK))
-        gc->on_slow_path(gc->gc, c);
+        gc->on_slow_path(gc->gc, c, bytes);
 }
 
 void mcache_account(struct mcache *c, size_t bytes)

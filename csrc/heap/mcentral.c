@@ -66,7 +66,7 @@ static struct mspan *take_partial(struct mheap *h, struct mcache *c, span_class 
         bool found = s->place == PLACE_PARTIAL && s->span_class == sc;
         if (found) {
             if (UNLIKELY(!span_is_swept(h, s)))
-                (void)sweep_span_locked(h, c, s);
+                sweep_span_locked(h, c, s);
             own_locked(s, c);
         }
         spin_unlock(&s->lock);

@@ -178,7 +178,8 @@ void scavenge_next_generation(struct mheap *h)
     unlock(&h->lock);
 }
 
-bool scavenge_goals_met(struct mheap *h)
+/* Is there nothing for the background scavenger to do? */
+static bool scavenge_goals_met(struct mheap *h)
 {
     return heap_retained(h) <= load_relaxed(&h->scav.gc_percent_goal) &&
            load_relaxed(&h->om.mapped_ready) <= load_relaxed(&h->scav.memory_limit_goal);

@@ -36,8 +36,6 @@ void scavenge_pace(struct mheap *h, uint64_t memory_limit, uint64_t heap_goal,
                    uint64_t last_heap_goal, uint64_t heap_inuse);
 /* A cycle ended: what was freed since the last becomes visible to the background. */
 void scavenge_next_generation(struct mheap *h);
-/* Is there nothing for the background scavenger to do? */
-bool scavenge_goals_met(struct mheap *h);
 
 /* The largest run ending at or below page `from` that is free and backed, for release: [*start,
  * *start + result) pages, result 0 if there is none. Runs begin and end at multiples of `min` pages

@@ -29,8 +29,6 @@ void sweep_begin(struct mheap *h, size_t keep_bytes)
 {
     ASSERT(sweep_done(h));
     h->sweepgen += 2;
-    store_relaxed(&h->sweep.pages, 0);
-    store_relaxed(&h->sweep.freed_bytes, 0);
     store_relaxed(&h->sweep.keep_bytes, (int64_t)keep_bytes);
     store_relaxed(&h->sweep.cursor, 0);
 }
@@ -55,7 +53,7 @@ static void clear_tiny(struct mspan *s, unsigned w, uint64_t freed)
         store_relaxed(&s->tiny_live[w * 64 + trailing_zeros64(freed)], 0);
 }
 
-size_t sweep_span_locked(struct mheap *h, struct mcache *c, struct mspan *s)
+void sweep_span_locked(struct mheap *h, struct mcache *c, struct mspan *s)
 {
     ASSERT_SPIN_HELD(&s->lock);
     ASSERT(!span_is_swept(h, s));
@@ -81,9 +79,6 @@ size_t sweep_span_locked(struct mheap *h, struct mcache *c, struct mspan *s)
         c->slots[s->span_class].frees += n;
     }
     c->reported_frees += bytes;
-    fetch_add_relaxed(&h->sweep.pages, s->npages);
-    fetch_add_relaxed(&h->sweep.freed_bytes, bytes);
-    return bytes;
 }
 
 /* Has the span no owner, so that whoever has its lock may sweep it? */
@@ -97,9 +92,9 @@ static bool is_unowned_locked(const struct mheap *h, const struct mspan *s)
 
 /* The next entry of an unswept set of this kind; its span's lock is held, its entry noted as popped. NULL
  * if there is none. *recycle: the span is dead, and this was the last that led to it. */
-static struct mspan *pop_unswept(struct mheap *h, span_class sc, enum set_kind kind, bool *recycle)
+static struct mspan *pop_unswept(struct span_set *set, enum set_kind kind, bool *recycle)
 {
-    struct mspan *s = span_set_pop(unswept_set(h, sc, kind), kind);
+    struct mspan *s = span_set_pop(set, kind);
     if (s == NULL)
         return NULL;
     spin_lock(&s->lock);
@@ -124,7 +119,7 @@ static void sweep_entry_and_unlock(struct mheap *h, struct mcache *c, struct msp
     if (is_unowned_locked(h, s)) {
         bool had_objects = s->live > 0, keep = s->kept;
         if (!span_is_swept(h, s)) {
-            (void)sweep_span_locked(h, c, s);
+            sweep_span_locked(h, c, s);
             keep = had_objects && s->live == 0 && may_keep(h, s);
         }
         mcentral_place_and_unlock(h, c, s, keep);
@@ -147,15 +142,16 @@ bool sweep_one(struct mheap *h, struct mcache *c)
         uint32_t at = load_acquire(&h->sweep.cursor);
         if (at >= nsets(h))
             break;
+        enum set_kind kind = at % 2 ? SET_PARTIAL : SET_FULL;
+        struct span_set *set = unswept_set(h, (span_class)(at / 2), kind);
         bool recycle;
-        struct mspan *s =
-            pop_unswept(h, (span_class)(at / 2), at % 2 ? SET_PARTIAL : SET_FULL, &recycle);
+        struct mspan *s = pop_unswept(set, kind, &recycle);
         if (s != NULL) {
             sweep_entry_and_unlock(h, c, s, recycle);
             found = true;
             break;
         }
-        store_relaxed(&unswept_set(h, (span_class)(at / 2), at % 2 ? SET_PARTIAL : SET_FULL)->dead, 0);
+        store_relaxed(&set->dead, 0);
         cas_acq_rel(&h->sweep.cursor, &at, at + 1);
     }
     fetch_sub_acq_rel(&h->sweep.active, 1);
@@ -170,14 +166,14 @@ struct mspan *sweep_for_allocation(struct mheap *h, struct mcache *c, span_class
     struct mspan *found = NULL;
     for (unsigned tries = 0; found == NULL && tries < SPAN_BUDGET; tries++) {
         bool recycle;
-        struct mspan *s = pop_unswept(h, sc, SET_PARTIAL, &recycle);
+        struct mspan *s = pop_unswept(unswept_set(h, sc, SET_PARTIAL), SET_PARTIAL, &recycle);
         if (s == NULL)
-            s = pop_unswept(h, sc, SET_FULL, &recycle);
+            s = pop_unswept(unswept_set(h, sc, SET_FULL), SET_FULL, &recycle);
         if (s == NULL)
             break;
         if (is_unowned_locked(h, s) && s->span_class == sc) {
             if (!span_is_swept(h, s))
-                (void)sweep_span_locked(h, c, s);
+                sweep_span_locked(h, c, s);
             if (s->live < s->nelems) {
                 found = s;
                 break;

@@ -22,14 +22,15 @@
 
 #include "heap/mheap.h"
 
-/* keep_bytes: of spans that may stay though they are empty. pre: the world is stopped, all caches are flushed, and everything is swept. */
+/* keep_bytes: of spans that may stay though they are empty. pre: the world is stopped, all caches are
+ * flushed, and everything is swept. */
 void sweep_begin(struct mheap *h, size_t keep_bytes);
 /* Sweeps the next span; false if there was none left to begin with (others may still be at theirs). */
 MUST_USE bool sweep_one(struct mheap *h, struct mcache *c);
 /* Is everything swept? */
 bool sweep_done(struct mheap *h);
-/* Frees what has no mark in a span that is not swept yet; its bytes. pre: under its lock, unowned. */
-size_t sweep_span_locked(struct mheap *h, struct mcache *c, struct mspan *s);
+/* Frees what has no mark in a span that is not swept yet. pre: under its lock, unowned. */
+void sweep_span_locked(struct mheap *h, struct mcache *c, struct mspan *s);
 /* A span of sc with free objects that was unswept until now, under its lock; NULL if a few tries found
  * none. */
 struct mspan *sweep_for_allocation(struct mheap *h, struct mcache *c, span_class sc);

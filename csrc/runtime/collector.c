@@ -5,6 +5,7 @@
  * Concurrency: see gomem.h.
  * Go: runtime.GC, the write barrier, debug.ReadGCStats.
  */
+#include "gc/assist.h"
 #include "runtime/runtime.h"
 
 enum gomem_status gomem_gc(struct gomem_runtime *rt)

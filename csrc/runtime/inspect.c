@@ -46,7 +46,7 @@ size_t gomem_spans(struct gomem_runtime *rt, struct gomem_span *out, size_t capa
     struct mheap *h = rt->heap;
     size_t n = 0;
     struct mspan *s = heap_next_span(h, 0);
-    for (; s != NULL; n++, s = heap_next_span(h, s->base + (s->npages << h->page_shift))) {
+    for (; s != NULL; n++, s = heap_next_span(h, span_end(s, h->page_shift))) {
         if (n >= capacity)
             continue;
         struct mcache *owner = NULL;

@@ -149,7 +149,7 @@ void gomem_proc_lookup(struct gomem_proc *p, uint64_t address, struct gomem_look
     struct heap_lookup l;
     heap_lookup(h, address, &l);
     *out = (struct gomem_lookup){
-        .place = (enum gomem_place)l.kind,
+        .place = l.place,
         .arena = l.arena_base,
         .span = l.span_base,
         .span_pages = l.span_pages,
@@ -182,7 +182,7 @@ bool gomem_proc_type_fits(struct gomem_proc *p, const struct gomem_type *type, u
     struct heap_lookup l;
     heap_lookup(h, object, &l);
     *offset = 0;
-    if (l.kind != ADDRESS_OBJECT || l.object != object || l.size < t->size)
+    if (l.place != GOMEM_PLACE_OBJECT || l.object != object || l.size < t->size)
         return false;
     for (; *offset + PTR_SIZE <= t->size; *offset += PTR_SIZE) {
         size_t word = *offset / PTR_SIZE;

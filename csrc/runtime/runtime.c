@@ -6,7 +6,6 @@
  * or stop the world first, and so find out that it is closed.
  * Go: schedinit; no counterpart for closing.
  */
-#include "heap/tiny.h"
 #include "runtime/runtime.h"
 
 #include <stdlib.h>
@@ -220,20 +219,11 @@ void gomem_runtime_fork_child(struct gomem_runtime *rt)
 
 /* --- Control --- */
 
-static void flush_all(struct gomem_runtime *rt)
-{
-    /* First the blocks being filled, so that no P's frees wait for another's. */
-    for (uint32_t i = 0; i < rt->sched.nps; i++)
-        tiny_retire(rt->ps[i].mcache);
-    for (uint32_t i = 0; i < rt->sched.nps; i++)
-        mcache_flush(rt->ps[i].mcache);
-}
-
 void gomem_flush(struct gomem_runtime *rt)
 {
     if (!stop_world(&rt->sched))
         return;
-    flush_all(rt);
+    sched_flush(&rt->sched);
     start_world(&rt->sched);
 }
 
@@ -241,7 +231,7 @@ uint64_t gomem_release_os_memory(struct gomem_runtime *rt)
 {
     if (!stop_world(&rt->sched))
         return 0;
-    flush_all(rt);
+    sched_flush(&rt->sched);
     uint64_t released = scavenge_all(rt->heap);
     start_world(&rt->sched);
     return released;

@@ -54,8 +54,6 @@ void start_everything(struct gomem_runtime *rt);
 
 /* Starts the background scavenger if there is a memory limit to keep and it is not running. */
 void scavenger_ensure(struct gomem_runtime *rt);
-/* Wakes it up: a goal may have changed. */
-void scavenger_wake(struct gomem_runtime *rt);
 /* Ends it. */
 void scavenger_end(struct gomem_runtime *rt);
 

@@ -57,7 +57,7 @@ void start_everything(struct gomem_runtime *rt)
     start_world(&rt->sched);
 }
 
-void scavenger_wake(struct gomem_runtime *rt)
+static void scavenger_wake(struct gomem_runtime *rt)
 {
     fetch_add_seq_cst(&rt->scavenger_event, 1);
     park_wake(&rt->scavenger_event, PARK_WAKE_ALL);

@@ -9,6 +9,7 @@
  */
 #include "sched/p.h"
 
+#include "heap/tiny.h"
 #include "platform/park.h"
 #include "platform/thread.h"
 
@@ -144,6 +145,15 @@ void start_world(struct sched *s)
         mcache_release(s->ps[i].mcache);
     unlock(&s->stop_lock);
     wake_waiters(s);
+}
+
+void sched_flush(struct sched *s)
+{
+    /* First the blocks being filled, so that no P's frees wait for another's. */
+    for (uint32_t i = 0; i < s->nps; i++)
+        tiny_retire(s->ps[i].mcache);
+    for (uint32_t i = 0; i < s->nps; i++)
+        mcache_flush(s->ps[i].mcache);
 }
 
 void sched_close(struct sched *s)

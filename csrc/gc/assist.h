@@ -1,0 +1,23 @@
+/* What a P does while the collector marks.
+ *
+ * Its holder's pointer writes go through a buffer of the pointers they overwrite and write. And it owes
+ * scanning for what it allocates: it takes what the background has scanned in advance, or scans itself.
+ *
+ * Called by runtime/ (barrier), mcache's hook (assist), cycle.c.
+ *
+ * Concurrency: a gc_proc is the holder's of its P, or changed with the world stopped.
+ * Go: mwbbuf.go, gcAssistAlloc in mgcmark.go.
+ */
+#ifndef GOMEM_GC_ASSIST_H
+#define GOMEM_GC_ASSIST_H
+
+#include "gc/gc.h"
+
+/* Before a pointer in the heap or a root table changes, while marking goes on. p: the caller's P. */
+void gc_barrier(struct gc *gc, uint32_t p, uintptr_t old, uintptr_t new);
+/* Greys what the buffer holds. */
+void gc_flush_barrier(struct gc_proc *gp);
+/* The heap's hook: the P has taken so many bytes, and there is a cycle, or should be one. */
+void assist_on_slow_path(void *gc, struct mcache *c, size_t bytes);
+
+#endif

@@ -1,0 +1,197 @@
+/* The collector's thread, asking it for cycles, settings, and its life.
+ *
+ * Called through gc.h.
+ *
+ * Concurrency: see gc.h.
+ * Go: gcenable, GC, gcTrigger in mgc.go; debug.SetGCPercent, SetMemoryLimit.
+ */
+#include "gc/gc.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "gc/assist.h"
+#include "gc/cycle.h"
+#include "gc/workers.h"
+#include "heap/sweep.h"
+#include "platform/clock.h"
+#include "platform/park.h"
+
+/* --- The thread --- */
+
+static void *gc_run(void *arg)
+{
+    struct gc *gc = arg;
+    for (;;) {
+        uint32_t event = load_acquire(&gc->wake); /* first: a wake after it is not missed */
+        if (load_acquire(&gc->stop))
+            break;
+        lock(&gc->lock);
+        bool due = gc->wanted != gc->started, forced = gc->forced != 0;
+        uint32_t target = gc->wanted;
+        gc->forced = 0;
+        if (due)
+            gc->started = target;
+        unlock(&gc->lock);
+        if (!due) {
+            park_wait(&gc->wake, event, PARK_FOREVER);
+            continue;
+        }
+        lock(&gc->cycle_lock);
+        bool ran = cycle_run(gc, forced);
+        unlock(&gc->cycle_lock);
+        lock(&gc->lock);
+        if (!ran)
+            store_release(&gc->stop, 1);
+        store_release(&gc->done, target);
+        unlock(&gc->lock);
+        fetch_add_seq_cst(&gc->finished, 1);
+        park_wake(&gc->finished, PARK_WAKE_ALL);
+    }
+    workers_end(gc);
+    return NULL;
+}
+
+/* Sees to it that there is a thread, and that it has something to do. */
+static bool start_thread_locked(struct gc *gc)
+{
+    ASSERT_HELD(&gc->lock);
+    if (!gc->running && !load_relaxed(&gc->stop))
+        gc->running = thread_start(&gc->thread, "gomem-gc", gc_run, gc);
+    return gc->running;
+}
+
+static void wake(struct gc *gc)
+{
+    fetch_add_seq_cst(&gc->wake, 1);
+    park_wake(&gc->wake, 1);
+}
+
+void gc_trigger(struct gc *gc)
+{
+    if (!lock_try(&gc->lock))
+        return; /* the next allocation will see to it */
+    /* The last cycle may still be sweeping. */
+    bool idle = gc->wanted == gc->started && gc->started == gc->marked;
+    if (idle && start_thread_locked(gc)) {
+        gc->wanted++;
+        unlock(&gc->lock);
+        wake(gc);
+        return;
+    }
+    unlock(&gc->lock);
+}
+
+enum gomem_status gc_collect(struct gc *gc)
+{
+    lock(&gc->lock);
+    if (!start_thread_locked(gc)) {
+        bool stop = load_relaxed(&gc->stop);
+        unlock(&gc->lock);
+        return stop ? GOMEM_CLOSED : GOMEM_OUT_OF_MEMORY;
+    }
+    /* One that has begun already does not see what died since. */
+    if (gc->wanted == gc->started)
+        gc->wanted++;
+    uint32_t target = gc->wanted;
+    gc->forced = 1;
+    unlock(&gc->lock);
+    wake(gc);
+    while ((int32_t)(load_acquire(&gc->done) - target) < 0) {
+        uint32_t event = load_acquire(&gc->finished);
+        if (load_acquire(&gc->stop))
+            return GOMEM_CLOSED;
+        if ((int32_t)(load_acquire(&gc->done) - target) < 0)
+            park_wait(&gc->finished, event, 100000000);
+    }
+    return load_acquire(&gc->stop) ? GOMEM_CLOSED : GOMEM_OK;
+}
+
+int32_t gc_set_percent(struct gc *gc, int32_t percent)
+{
+    lock(&gc->lock);
+    int32_t old = gc->pacer.gc_percent;
+    pacer_set_gc_percent(&gc->pacer, percent);
+    pacer_commit(&gc->pacer, sweep_done(gc->h), load_relaxed(&gc->h->gc.heap_live));
+    cycle_set_trigger(gc);
+    unlock(&gc->lock);
+    return old;
+}
+
+void gc_set_memory_limit(struct gc *gc, uint64_t limit)
+{
+    lock(&gc->lock);
+    store_relaxed(&gc->pacer.memory.limit, limit);
+    pacer_commit(&gc->pacer, sweep_done(gc->h), load_relaxed(&gc->h->gc.heap_live));
+    cycle_set_trigger(gc);
+    unlock(&gc->lock);
+}
+
+/* --- Making, ending, fork --- */
+
+struct gc *gc_new(struct mheap *h, struct sched *sched, int32_t gc_percent, uint64_t memory_limit)
+{
+    struct gc *gc = calloc(1, sizeof *gc);
+    struct gc_proc *procs = aligned_alloc(CACHE_LINE, sched->nps * sizeof *procs);
+    if (gc == NULL || procs == NULL) {
+        free(gc);
+        free(procs);
+        return NULL;
+    }
+    memset(procs, 0, sched->nps * sizeof *procs);
+    gc->h = h;
+    gc->sched = sched;
+    gc->procs = procs;
+    gc->start_time = clock_nanotime();
+    lock_init(&gc->lock, RANK_GC);
+    lock_init(&gc->cycle_lock, RANK_GC_CYCLE);
+    work_pool_init(&gc->pool, h);
+    roots_init(&gc->roots, &gc->pool);
+    cycle_reset(gc);
+    pacer_init(&gc->pacer, gc_percent, memory_limit);
+    cycle_set_trigger(gc);
+    h->gc.gc = gc;
+    h->gc.on_slow_path = assist_on_slow_path;
+    return gc;
+}
+
+void gc_end(struct gc *gc)
+{
+    store_release(&gc->stop, 1);
+    wake(gc);
+    lock(&gc->lock);
+    bool running = gc->running;
+    gc->running = false;
+    unlock(&gc->lock);
+    if (running)
+        thread_join(&gc->thread);
+    fetch_add_seq_cst(&gc->finished, 1);
+    park_wake(&gc->finished, PARK_WAKE_ALL);
+}
+
+void gc_delete(struct gc *gc)
+{
+    free(gc->procs);
+    free(gc);
+}
+
+void gc_fork_prepare(struct gc *gc)
+{
+    lock(&gc->cycle_lock);
+}
+
+void gc_fork_parent(struct gc *gc)
+{
+    unlock(&gc->cycle_lock);
+}
+
+void gc_fork_child(struct gc *gc)
+{
+    /* No thread is here but the one that forked; no cycle was running. */
+    gc->running = false;
+    gc->nhelpers = 0;
+    gc->helping = gc->marking = 0;
+    gc->wanted = gc->started = gc->marked = gc->done;
+    gc->forced = 0;
+    unlock(&gc->cycle_lock);
+}
