@@ -85,11 +85,6 @@ static inline void bitmap_set(uint64_t *map, size_t i)
     map[i / 64] |= (uint64_t)1 << (i % 64);
 }
 
-static inline void bitmap_clear(uint64_t *map, size_t i)
-{
-    map[i / 64] &= ~((uint64_t)1 << (i % 64));
-}
-
 static inline size_t bitmap_count(const uint64_t *map, size_t nwords)
 {
     size_t n = 0;

@@ -20,8 +20,6 @@ enum { PAGE_CACHE_MAX_SPAN = PAGE_CACHE_PAGES / 4 };
 
 /* --- Making and closing --- */
 
-static unsigned span_nelems(const struct mheap *h, span_class sc);
-
 /* Maps the structure itself; its own accounting moves into it. */
 static struct mheap *map_struct(uint64_t max_memory)
 {
@@ -85,8 +83,12 @@ struct mheap *mheap_new(const struct mheap_options *o, struct gomem_error *err)
     h->om.dontneed = o->dontneed;
     h->memory_limit = o->memory_limit;
     h->scav.gc_percent_goal = h->scav.memory_limit_goal = UINT64_MAX;
-    for (unsigned sc = 2; sc < 2 * h->size_classes.nclasses; sc++)
-        h->nelems[sc] = (uint16_t)span_nelems(h, (span_class)sc);
+    h->nelems[0] = h->nelems[1] = 1;
+    for (unsigned sc = 2; sc < 2 * h->size_classes.nclasses; sc++) {
+        const struct size_class *c = &h->size_classes.classes[sc >> 1];
+        size_t room = ((size_t)c->npages << h->page_shift) - mheap_span_reserve(h, (span_class)sc);
+        h->nelems[sc] = (uint16_t)(room / c->size);
+    }
     store_relaxed(&h->sweep.cursor, UINT32_MAX / 2); /* nothing is to be swept */
     if (init_parts(h, o->procs))
         return h;
@@ -178,10 +180,17 @@ void mheap_free_words(struct mheap *h, uint64_t *words, size_t nwords)
     unlock(&h->lock);
 }
 
+/* Do spans of sc keep their mark bits at their end? */
+static bool has_inline_marks(const struct mheap *h, span_class sc)
+{
+    const struct size_class *c = &h->size_classes.classes[sc >> 1];
+    return h->inline_marks && c->size >= TINY_SIZE && c->size <= h->size_classes.max_bitmap_size;
+}
+
 /* Words of the bitmaps that a span of sc has outside of itself. */
 static size_t bitmap_words(const struct mheap *h, size_t nwords, span_class sc)
 {
-    return (mheap_has_inline_marks(h, sc) ? 2 : 3) * nwords;
+    return (has_inline_marks(h, sc) ? 2 : 3) * nwords;
 }
 
 static void free_bitmaps_locked(struct mheap *h, struct mspan *s)
@@ -312,12 +321,6 @@ static bool pages_need_zero(struct mheap *h, uintptr_t base, size_t bytes)
     return need;
 }
 
-bool mheap_has_inline_marks(const struct mheap *h, span_class sc)
-{
-    const struct size_class *c = &h->size_classes.classes[sc >> 1];
-    return h->inline_marks && c->size >= TINY_SIZE && c->size <= h->size_classes.max_bitmap_size;
-}
-
 /* Room at the end of a span of small objects that is not for objects. */
 size_t mheap_span_reserve(const struct mheap *h, span_class sc)
 {
@@ -325,19 +328,11 @@ size_t mheap_span_reserve(const struct mheap *h, span_class sc)
     size_t reserve = 0;
     if (c->size > h->size_classes.max_bitmap_size)
         return 0;
-    if (mheap_has_inline_marks(h, sc))
+    if (has_inline_marks(h, sc))
         reserve += SPAN_INLINE_MARK_BYTES;
     if (!(sc & 1))
         reserve += heap_bits_bytes((size_t)c->npages << h->page_shift);
     return reserve;
-}
-
-static unsigned span_nelems(const struct mheap *h, span_class sc)
-{
-    if (sc < 2)
-        return 1;
-    const struct size_class *c = &h->size_classes.classes[sc >> 1];
-    return (unsigned)((((size_t)c->npages << h->page_shift) - mheap_span_reserve(h, sc)) / c->size);
 }
 
 static void init_objects(struct mheap *h, struct mspan *s, span_class sc, size_t scavenged)
@@ -345,7 +340,7 @@ static void init_objects(struct mheap *h, struct mspan *s, span_class sc, size_t
     size_t bytes = s->npages << h->page_shift;
     const struct size_class *c = &h->size_classes.classes[sc >> 1];
     s->span_class = sc;
-    s->nelems = (uint16_t)span_nelems(h, sc);
+    s->nelems = h->nelems[sc];
     s->nwords = (uint16_t)div_round_up(s->nelems, 64);
     s->elem_size = sc < 2 ? bytes : c->size;
     s->div_magic = sc < 2 ? 0 : c->div_magic;
@@ -359,7 +354,7 @@ static void init_objects(struct mheap *h, struct mspan *s, span_class sc, size_t
     s->remote_bits = s->free_bits + s->nwords;
     memset(s->remote_bits, 0, s->nwords * sizeof(uint64_t));
     s->mark_bits = s->remote_bits + s->nwords;
-    if (mheap_has_inline_marks(h, sc))
+    if (has_inline_marks(h, sc))
         s->mark_bits = (uint64_t *)(s->base + bytes - SPAN_INLINE_MARK_BYTES);
     for (unsigned w = 0; w < s->nwords; w++)
         store_relaxed(&s->mark_bits[w], 0);
@@ -392,7 +387,7 @@ static void init_span(struct mheap *h, struct mspan *s, uintptr_t base, size_t n
 /* The bitmaps of a span of sc: within the structure if they fit. */
 static bool alloc_bitmaps(struct mheap *h, struct mspan *s, span_class sc)
 {
-    size_t nwords = div_round_up(span_nelems(h, sc), 64);
+    size_t nwords = div_round_up(h->nelems[sc], 64);
     s->free_bits = nwords <= SPAN_INLINE_WORDS ? s->inline_bits
                                                : mheap_alloc_words(h, bitmap_words(h, nwords, sc));
     s->nwords = (uint16_t)nwords;
@@ -420,7 +415,7 @@ struct mspan *mheap_alloc_span(struct mheap *h, struct mcache *c, size_t npages,
     else
         (void)pages_need_zero(h, base, bytes);
     set_spans(h, s);
-    if (type == SPAN_TYPE_HEAP && mheap_has_inline_marks(h, sc))
+    if (type == SPAN_TYPE_HEAP && has_inline_marks(h, sc))
         set_page_class(h, s, sc);
     os_stat_add(&h->bytes.heap_released, -(int64_t)scavenged);
     os_stat_add(&h->bytes.heap_free, -(int64_t)(bytes - scavenged));
@@ -472,7 +467,7 @@ void mheap_free_span(struct mheap *h, struct mcache *c, struct mspan *s, enum sp
         defer_span(h, s);
         return;
     }
-    if (type == SPAN_TYPE_HEAP && mheap_has_inline_marks(h, s->span_class))
+    if (type == SPAN_TYPE_HEAP && has_inline_marks(h, s->span_class))
         set_page_class(h, s, 0);
     size_t bytes = s->npages << h->page_shift;
     span_class sc = s->span_class;

@@ -140,8 +140,6 @@ static inline size_t tiny_table_words(const struct mspan *s)
 {
     return div_round_up(s->nelems, sizeof(uint64_t) / sizeof(uint16_t));
 }
-/* Do spans of sc keep their mark bits at their end? */
-bool mheap_has_inline_marks(const struct mheap *h, span_class sc);
 /* Bytes at the end of a span of sc that are not for objects. */
 size_t mheap_span_reserve(const struct mheap *h, span_class sc);
 

@@ -148,6 +148,12 @@ static inline unsigned span_index(const struct mspan *s, uintptr_t p)
     return i - (i * s->elem_size > offset);
 }
 
+/* First byte behind the span's pages. */
+static inline uintptr_t span_end(const struct mspan *s, unsigned page_shift)
+{
+    return s->base + (s->npages << page_shift);
+}
+
 /* Address of object i as its user knows it: behind the header, if there is one. */
 static inline uintptr_t span_object(const struct mspan *s, unsigned i)
 {

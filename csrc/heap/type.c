@@ -67,6 +67,7 @@ struct type *type_new_pointer(const char *name, struct gomem_error *err)
     struct type *t = type_alloc(GOMEM_POINTER, name, PTR_SIZE, PTR_SIZE, PTR_SIZE, err);
     if (t != NULL)
         bitmap_set(t->gcmask, 0);
+    ASSERT_SLOW(t == NULL || type_verify(t));
     return t;
 }
 
@@ -103,6 +104,7 @@ struct type *type_new_array(const struct type *elem, size_t length, struct gomem
     type_retain(elem);
     t->elem = elem;
     t->length = length;
+    ASSERT_SLOW(type_verify(t));
     return t;
 }
 
@@ -145,6 +147,7 @@ struct type *type_new_struct(const char *name, const char *const *field_names,
         type_retain(field_types[i]);
         mask_copy(t, field_types[i], fields[i].offset);
     }
+    ASSERT_SLOW(type_verify(t));
     return t;
 
 free_names:
@@ -157,21 +160,6 @@ free_fields:
 no_memory:
     error_set(err, GOMEM_OUT_OF_MEMORY, "out of memory making type %s", name);
     return NULL;
-}
-
-struct type *type_new_opaque(const char *name, size_t size, size_t ptr_bytes,
-                             struct gomem_error *err)
-{
-    if (ptr_bytes % PTR_SIZE != 0 || ptr_bytes > size) {
-        error_set(err, GOMEM_INVALID_VALUE,
-                  "type %s: pointer bytes (%zu) must be a multiple of 8, at most its size (%zu)",
-                  name, ptr_bytes, size);
-        return NULL;
-    }
-    struct type *t = type_alloc(GOMEM_STRUCT, name, size, PTR_SIZE, ptr_bytes, err);
-    for (size_t i = 0; t != NULL && i < ptr_bytes / PTR_SIZE; i++)
-        bitmap_set(t->gcmask, i);
-    return t;
 }
 
 void type_retain(const struct type *t)
@@ -197,7 +185,7 @@ void type_release(const struct type *constant)
 
 bool type_verify(const struct type *t)
 {
-    if (!is_power_of_two(t->align) || (t->kind != GOMEM_STRUCT && t->size % t->align != 0))
+    if (!is_power_of_two(t->align) || t->size % t->align != 0)
         return false;
     if (t->ptr_bytes % PTR_SIZE != 0 || t->ptr_bytes > t->size)
         return false;

@@ -48,10 +48,6 @@ struct type *type_new_array(const struct type *elem, size_t length, struct gomem
 struct type *type_new_struct(const char *name, const char *const *field_names,
                              const struct type *const *field_types, size_t nfields,
                              struct gomem_error *err);
-/* A type known only by its size and pointer bytes, as execution traces describe them: every word of
- * the prefix counts as a pointer. */
-struct type *type_new_opaque(const char *name, size_t size, size_t ptr_bytes,
-                             struct gomem_error *err);
 
 void type_retain(const struct type *t);
 void type_release(const struct type *t);

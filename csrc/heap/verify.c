@@ -89,7 +89,7 @@ static void lookup_tiny(const struct mheap *h, const struct mspan *s, uintptr_t 
     unsigned starts = tiny_live_parts(h, s, out->index);
     unsigned at = (unsigned)(p - out->object), below = starts & ((2u << at) - 1);
     if (below == 0) {
-        out->kind = ADDRESS_FREE_SLOT;
+        out->place = GOMEM_PLACE_FREE_SLOT;
         return;
     }
     unsigned start = 31 - (unsigned)__builtin_clz(below), above = starts & ~((2u << at) - 1);
@@ -105,37 +105,37 @@ static void lookup_in_span(const struct mheap *h, const struct mspan *s, uintptr
     out->span_pages = s->npages;
     out->span_class = s->span_class;
     if (p >= s->limit) {
-        out->kind = ADDRESS_SPAN_TAIL;
+        out->place = GOMEM_PLACE_SPAN_TAIL;
         return;
     }
     out->index = span_is_large(s) ? 0 : span_index(s, p);
     out->object = span_object(s, out->index);
     out->size = span_is_large(s) ? s->limit - s->base : span_usable_size(s);
     bool free = !slot_is_live_locked(h, s, out->index) || p < out->object;
-    out->kind = free ? ADDRESS_FREE_SLOT : ADDRESS_OBJECT;
+    out->place = free ? GOMEM_PLACE_FREE_SLOT : GOMEM_PLACE_OBJECT;
     if (!free && s->tiny_live != NULL)
         lookup_tiny(h, s, p, out);
 }
 
 void heap_lookup(struct mheap *h, uintptr_t p, struct heap_lookup *out)
 {
-    *out = (struct heap_lookup){.kind = ADDRESS_OUTSIDE};
+    *out = (struct heap_lookup){.place = GOMEM_PLACE_OUTSIDE};
     if (arena_of(h, p) == NULL)
         return;
-    out->kind = ADDRESS_FREE_PAGE;
+    out->place = GOMEM_PLACE_FREE_PAGE;
     out->arena_base = align_down(p, ARENA_BYTES);
     struct mspan *s = span_of(h, p);
     if (s == NULL)
         return;
     spin_lock(&s->lock);
     unsigned state = load_acquire(&s->state); /* with mheap_alloc_span's release */
-    if (p >= s->base && p < s->base + (s->npages << h->page_shift)) {
+    if (p >= s->base && p < span_end(s, h->page_shift)) {
         if (state == SPAN_IN_USE) {
             out->span = s;
             lookup_in_span(h, s, p, out);
         } else if (state == SPAN_MANUAL) {
             out->span = s;
-            out->kind = ADDRESS_STACK;
+            out->place = GOMEM_PLACE_STACK;
             out->span_base = s->base;
             out->span_pages = s->npages;
             out->size = s->elem_size;
@@ -325,6 +325,8 @@ enum gomem_status heap_verify(struct mheap *h, struct gomem_error *err)
 {
     size_t span_pages = 0, heap_bytes = 0, stack_bytes = 0;
     size_t live_bytes = 0, live_objects = 0;
+    if (!size_class_table_verify(&h->size_classes))
+        return error_set(err, GOMEM_CORRUPT, "the table of size classes contradicts itself");
     struct mspan *s = heap_next_span(h, 0);
     while (s != NULL) {
         enum gomem_status status = verify_span(h, s, err);

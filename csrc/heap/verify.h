@@ -14,17 +14,8 @@
 /* GOMEM_CORRUPT with the first broken invariant and where it is. */
 MUST_USE enum gomem_status heap_verify(struct mheap *h, struct gomem_error *err);
 
-enum address_kind {
-    ADDRESS_OUTSIDE,     /* not in any arena of this heap */
-    ADDRESS_FREE_PAGE,   /* in an arena, in no span */
-    ADDRESS_OBJECT,      /* inside an allocated object */
-    ADDRESS_FREE_SLOT,   /* inside a slot of a span that holds no object */
-    ADDRESS_SPAN_TAIL,   /* in a span, behind its last slot */
-    ADDRESS_STACK,       /* in goroutine stack memory */
-};
-
 struct heap_lookup {
-    enum address_kind kind;
+    enum gomem_place place;
     uintptr_t arena_base;
     struct mspan *span;     /* of FREE_SLOT, OBJECT, SPAN_TAIL, STACK */
     uintptr_t span_base;

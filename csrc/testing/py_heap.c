@@ -175,7 +175,7 @@ static PyObject *heap_free(PyObject *self, PyObject *args)
 static bool find_object(struct heap_object *o, size_t address, struct heap_lookup *l)
 {
     heap_lookup(o->h, address, l);
-    if (l->kind == ADDRESS_OBJECT && l->object == address)
+    if (l->place == GOMEM_PLACE_OBJECT && l->object == address)
         return true;
     PyErr_Format(PyExc_ValueError, "%p is not the address of an object", (void *)address);
     return false;
@@ -260,7 +260,7 @@ static PyObject *heap_tiny_parts(PyObject *self, PyObject *args)
     if (!PyArg_ParseTuple(args, "O&", arg_size, &address))
         return NULL;
     heap_lookup(o->h, address, &l);
-    if ((l.kind != ADDRESS_OBJECT && l.kind != ADDRESS_FREE_SLOT) || span_is_large(l.span) ||
+    if ((l.place != GOMEM_PLACE_OBJECT && l.place != GOMEM_PLACE_FREE_SLOT) || span_is_large(l.span) ||
         !span_has_tiny(l.span, l.index))
         return PyLong_FromLong(0);
     return PyLong_FromUnsignedLong(tiny_live_parts(o->h, l.span, l.index));
