@@ -102,7 +102,10 @@ static ALWAYS_INLINE void *malloc_noscan_fast(struct mcache *c, size_t size)
 {
     if (LIKELY(size_is_common(size)))
         return malloc_noscan_class(c, common_span_class(c, size));
-    return size - 1 < TINY_SIZE - 1 ? malloc_tiny_fast(c, size) : NULL;
+    if (size - 1 >= TINY_SIZE - 1)
+        return NULL;
+    void *object = malloc_tiny_fast(c, size);
+    return object != NULL ? object : malloc_tiny_block_fast(c, size);
 }
 
 /* An object of pointers with a bitmap in its span, from the window of the class; NULL if that is used

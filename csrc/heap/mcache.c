@@ -39,7 +39,9 @@ bool mcache_init(struct mheap *h, unsigned id, unsigned procs, struct mcache **o
     c->token = MAX_PROCS + id;
     c->tiny_overflow = overflow;
     c->tiny_offset = TINY_SIZE;
+    c->tiny_entry = &c->tiny_nowhere;
     c->size_classes = h->size_classes;
+    c->tiny_span_class = make_span_class(h->size_classes.tiny_class, true);
     for (unsigned sc = 2; sc < 2 * h->size_classes.nclasses; sc++) {
         struct alloc_slot *slot = &c->slots[sc];
         slot->elem_size = h->size_classes.classes[sc >> 1].size;

@@ -61,9 +61,11 @@ struct mcache {
     uint32_t page_shift;
     struct heap_arena **arenas;
     uint64_t tiny;              /* atomic: current tiny block and its starts (tiny.h), 0 if none */
-    uint16_t *tiny_entry;       /* of the current block, in its span's tiny_live */
+    uint16_t *tiny_entry;       /* of the current block, in its span's tiny_live; or tiny_nowhere */
     uint64_t tiny_allocs;
     uint8_t tiny_offset;        /* first unused byte of it; 16 if there is none */
+    uint16_t tiny_nowhere;      /* takes the entry of no block */
+    span_class tiny_span_class; /* const: of blocks; 1 if the heap has no class for them */
     struct mheap *heap;         /* const */
     uint32_t busy CACHE_ALIGNED; /* atomic: somebody uses this cache */
     uint32_t id;                /* const: index of the P */

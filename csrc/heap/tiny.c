@@ -9,11 +9,6 @@
 
 #include "heap/malloc.h"
 
-static span_class tiny_span_class(const struct mcache *c)
-{
-    return make_span_class(c->size_classes.tiny_class, true);
-}
-
 static uintptr_t block_of(uintptr_t p)
 {
     return p & ~(uintptr_t)(TINY_SIZE - 1);
@@ -96,6 +91,7 @@ void tiny_retire(struct mcache *c)
         return;
     unsigned starts = tiny_note_parts(current);
     store_release(c->tiny_entry, (uint16_t)starts); /* with tiny_free */
+    c->tiny_entry = &c->tiny_nowhere;
     c->tiny_offset = TINY_SIZE;
     store_release(&c->tiny, 0); /* with current_of: who no longer sees the block sees its entry */
     if (UNLIKELY(starts == 0)) {
@@ -123,36 +119,19 @@ static bool make_table(struct mcache *c, struct mspan *s)
     return true;
 }
 
-static NOINLINE void *malloc_tiny_block(struct mcache *c, size_t size)
+/* Sees to it that a new block can be had at once; false if the heap cannot grow. If the OS refuses the
+ * table of blocks: *alone is a slot of the object's own, which is correct, only not shared. */
+static bool prepare_block(struct mcache *c, void **alone)
 {
-    struct alloc_slot *slot = &c->slots[tiny_span_class(c)];
-    uint64_t window = load_relaxed(&slot->window);
-    if (UNLIKELY(window_free(window) == 0)) {
-        if (!mcache_refill(c, tiny_span_class(c)))
-            return NULL;
-        window = load_relaxed(&slot->window);
+    struct alloc_slot *slot = &c->slots[c->tiny_span_class];
+    if (window_free(load_relaxed(&slot->window)) == 0 && !mcache_refill(c, c->tiny_span_class))
+        return false;
+    if (load_relaxed(&slot->span->tiny_live) == NULL && !make_table(c, slot->span)) {
+        char *p = window_take(slot, load_relaxed(&slot->window));
+        memset(p, 0, TINY_SIZE);
+        *alone = p;
     }
-    uintptr_t block = (uintptr_t)window_take(slot, window);
-    struct mspan *s = slot->span;
-    memset((char *)block, 0, TINY_SIZE);
-    if (UNLIKELY(load_relaxed(&s->tiny_live) == NULL && !make_table(c, s)))
-        return (void *)block; /* a slot of its own: correct, only not shared */
-    uint16_t *entry = &s->tiny_live[window_index(window) * WINDOW_OBJECTS + trailing_zeros64(window)];
-    /* The block with more room left stays the current one. */
-    if (size < c->tiny_offset) {
-        unsigned starts = tiny_note_parts(c->tiny);
-        if (LIKELY(starts != 0))
-            store_release(c->tiny_entry, (uint16_t)starts); /* with tiny_free */
-        else
-            tiny_retire(c); /* there is none, or all of it is free again */
-        c->tiny_entry = entry;
-        store_relaxed(entry, TINY_CURRENT);
-        c->tiny_offset = (uint8_t)size;
-        store_release(&c->tiny, tiny_note(block, part_at(0))); /* with current_of's acquire */
-    } else {
-        store_relaxed(entry, (uint16_t)part_at(0));
-    }
-    return (void *)block;
+    return true;
 }
 
 void *malloc_tiny(struct mcache *c, size_t size)
@@ -160,7 +139,11 @@ void *malloc_tiny(struct mcache *c, size_t size)
     if (UNLIKELY(size == 0))
         return (void *)c->heap->zerobase;
     void *object = malloc_tiny_fast(c, size);
-    return object != NULL ? object : malloc_tiny_block(c, size);
+    if (object == NULL)
+        object = malloc_tiny_block_fast(c, size);
+    if (object == NULL && prepare_block(c, &object) && object == NULL)
+        object = malloc_tiny_block_fast(c, size);
+    return object;
 }
 
 /* --- Freeing --- */

@@ -26,6 +26,8 @@
 #ifndef GOMEM_HEAP_TINY_H
 #define GOMEM_HEAP_TINY_H
 
+#include <string.h>
+
 #include "heap/mcache.h"
 
 #define TINY_CURRENT UINT16_MAX
@@ -68,6 +70,40 @@ static ALWAYS_INLINE void *malloc_tiny_fast(struct mcache *c, size_t size)
     c->tiny_offset = (uint8_t)(offset + size);
     store_release(&c->tiny, current | tiny_part(offset)); /* with current_of's acquire */
     return (void *)(tiny_note_block(current) + offset);
+}
+
+/* A new block begins with an object of this size: the block with more room left is the current one. */
+static ALWAYS_INLINE void tiny_begin_block(struct mcache *c, uintptr_t block, uint16_t *entry,
+                                           size_t size)
+{
+    if (size >= c->tiny_offset) {
+        store_relaxed(entry, (uint16_t)tiny_part(0));
+        return;
+    }
+    store_release(c->tiny_entry, (uint16_t)tiny_note_parts(c->tiny)); /* with tiny_free */
+    c->tiny_entry = entry;
+    store_relaxed(entry, TINY_CURRENT);
+    c->tiny_offset = (uint8_t)size;
+    store_release(&c->tiny, tiny_note(block, (unsigned)tiny_part(0))); /* with current_of's acquire */
+}
+
+/* An object at the beginning of a new block, when all that this needs is at hand; else NULL. pre: 0 < size
+ * < 16, and it does not fit into the current block. */
+static ALWAYS_INLINE void *malloc_tiny_block_fast(struct mcache *c, size_t size)
+{
+    struct alloc_slot *slot = &c->slots[c->tiny_span_class];
+    uint64_t window = load_relaxed(&slot->window);
+    if (UNLIKELY(window_free(window) == 0))
+        return NULL;
+    uint16_t *table = load_relaxed(&slot->span->tiny_live);
+    if (UNLIKELY(table == NULL))
+        return NULL;
+    unsigned i = (unsigned)__builtin_ctzll(window);
+    uintptr_t block = slot->window_base + (uintptr_t)i * TINY_SIZE;
+    store_relaxed(&slot->window, window & (window - 1));
+    memset((char *)block, 0, TINY_SIZE);
+    tiny_begin_block(c, block, &table[window_index(window) * WINDOW_OBJECTS + i], size);
+    return (void *)block;
 }
 
 /* Frees the tiny object at p; false if none starts there. pre: p lies in slot i of s, for which
