@@ -202,24 +202,20 @@ class Trace(_core.Trace):
         """
         from gomem import _tables
 
-        events = self.events
-        allocs = events[events["kind"] == KINDS.index("OBJECT_ALLOC")]
-        size = allocs["size"].astype(np.float64)
+        names = ("type", "objects", "bytes", "share")
+        return _tables.table([dict(zip(names, row)) for row in self._top_types(n)])
+
+    def _top_types(self, n: int) -> list[tuple[str, int, int, float]]:
+        """The rows of :meth:`top_types`."""
+        allocs = self.events[self.events["kind"] == KINDS.index("OBJECT_ALLOC")]
         counts = np.bincount(allocs["type"], minlength=len(self.types))
-        sums = np.bincount(allocs["type"], weights=size, minlength=len(self.types))
-        order = [int(i) for i in np.argsort(sums, kind="stable")[::-1][:n] if counts[i] > 0]
+        sums = np.bincount(allocs["type"], weights=allocs["size"], minlength=len(self.types))
+        order = [int(i) for i in np.argsort(-sums, kind="stable")[:n] if counts[i] > 0]
         total = max(1.0, float(sums.sum()))
-        return _tables.table(
-            [
-                {
-                    "type": self.types[i].name,
-                    "objects": int(counts[i]),
-                    "bytes": int(sums[i]),
-                    "share": float(sums[i]) / total,
-                }
-                for i in order
-            ]
-        )
+        return [
+            (self.types[i].name, int(counts[i]), int(sums[i]), float(sums[i]) / total)
+            for i in order
+        ]
 
     def spans_at(self, position: int) -> np.ndarray[Any, Any]:
         """Events of the spans that were there when ``position`` events had happened."""

@@ -102,11 +102,9 @@ def _existing(trace: Trace) -> int:
     return int(events["size"][events["kind"] == KINDS.index("OBJECT_EXISTS")].sum())
 
 
-def _classes(trace: Trace, heap: Heap, go: np.ndarray[Any, Any]) -> list[ClassRow]:
-    spans = heap.spans()
-    spans = spans[spans["state"] == 1]
+def _classes(heap: Heap, spans: np.ndarray[Any, Any], go: np.ndarray[Any, Any]) -> list[ClassRow]:
+    """By size class: the heap's spans of objects beside Go's."""
     page = heap.size_class_table.page_size
-    go = go[go["type"] != NOT_OBJECTS]
     rows = []
     for c in range(len(heap.size_class_table)):
         theirs, ours = go[go["type"] >> 1 == c], spans[spans["size_class"] == c]
@@ -122,15 +120,6 @@ def _classes(trace: Trace, heap: Heap, go: np.ndarray[Any, Any]) -> list[ClassRo
                 )
             )
     return rows
-
-
-def _top_types(trace: Trace, n: int = 15) -> list[tuple[str, int, int, float]]:
-    events = trace.events[trace.events["kind"] == KINDS.index("OBJECT_ALLOC")]
-    counts = np.bincount(events["type"], minlength=len(trace.types))
-    sums = np.bincount(events["type"], weights=events["size"], minlength=len(trace.types))
-    order = [int(i) for i in np.argsort(-sums, kind="stable")[:n] if counts[i]]
-    total = max(1.0, float(sums.sum()))
-    return [(trace.types[i].name, int(counts[i]), int(sums[i]), sums[i] / total) for i in order]
 
 
 def compare(
@@ -157,19 +146,21 @@ def compare(
     replay.run(peak, samples=share, progress=progress)
     seconds = time.perf_counter() - start
     go_spans = trace.spans_at(peak)
+    go_spans = go_spans[go_spans["type"] != NOT_OBJECTS]
     stats, spans = heap.stats(), heap.spans()
+    spans = spans[spans["state"] == 1]
     result = Comparison(
         trace=trace,
         procs=heap.procs,
         samples=replay.samples,
         peak=replay.sample(),
         peak_stats=stats,
-        peak_spans=int((spans["state"] == 1).sum()),
-        go_peak_spans=int((go_spans["type"] != NOT_OBJECTS).sum()),
-        classes=_classes(trace, heap, go_spans),
+        peak_spans=len(spans),
+        go_peak_spans=len(go_spans),
+        classes=_classes(heap, spans, go_spans),
         fragmentation=heap.fragmentation(),
         heap_map=heap.map().svg,
-        top_types=_top_types(trace),
+        top_types=trace._top_types(15),
     )
     start = time.perf_counter()
     replay.run(samples=samples - share, progress=progress)
