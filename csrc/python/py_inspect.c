@@ -162,17 +162,23 @@ PyObject *heap_page_states(PyObject *self, PyObject *args)
     return bytes;
 }
 
-PyObject *heap_resident(PyObject *self, PyObject *unused)
+/* A number of bytes that the heap tells, or was asked to do something with. */
+static PyObject *bytes_of(PyObject *self, uint64_t (*ask)(struct gomem_runtime *))
 {
-    (void)unused;
     struct py_heap *h = (struct py_heap *)self;
     if (!heap_usable(h))
         return NULL;
     uint64_t bytes;
     Py_BEGIN_ALLOW_THREADS
-    bytes = gomem_resident(h->rt);
+    bytes = ask(h->rt);
     Py_END_ALLOW_THREADS
     return PyLong_FromUnsignedLongLong(bytes);
+}
+
+PyObject *heap_resident(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return bytes_of(self, gomem_resident);
 }
 
 PyObject *heap_verify_all(PyObject *self, PyObject *unused)
@@ -246,14 +252,7 @@ PyObject *heap_gc_cycles(PyObject *self, PyObject *unused)
 PyObject *heap_release_os_memory(PyObject *self, PyObject *unused)
 {
     (void)unused;
-    struct py_heap *h = (struct py_heap *)self;
-    if (!heap_usable(h))
-        return NULL;
-    uint64_t bytes;
-    Py_BEGIN_ALLOW_THREADS
-    bytes = gomem_release_os_memory(h->rt);
-    Py_END_ALLOW_THREADS
-    return PyLong_FromUnsignedLongLong(bytes);
+    return bytes_of(self, gomem_release_os_memory);
 }
 
 PyObject *heap_flush(PyObject *self, PyObject *unused)
