@@ -217,14 +217,11 @@ PyObject *heap_fail_os_calls(PyObject *self, PyObject *arg);
 PyObject *heap_fork(PyObject *self, PyObject *arg);
 
 /* py_refs.c: slots that are roots. An object that exists is safe from the collector only while a root
- * leads to it: its address is put into the slot before the P is given up that allocated or found it. */
+ * leads to it: its address is put into the slot (gomem_init_root) before the P is given up that allocated or
+ * found it. */
 uint64_t *root_take(struct py_heap *h); /* NULL with an exception */
 void root_give(struct py_heap *h, uint64_t *root);
 void roots_end(struct py_heap *h);
-static inline void root_set(uint64_t *root, const void *object)
-{
-    gomem_init_root(root, object);
-}
 
 /* py_ref.c */
 extern HIDDEN PyType_Spec ref_spec;

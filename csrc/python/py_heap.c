@@ -269,7 +269,7 @@ static PyObject *heap_alloc(PyObject *self, PyObject *const *args, Py_ssize_t na
         return NULL;
     }
     void *object = noscan ? gomem_alloc(p, size) : gomem_alloc_scan(p, size);
-    root_set(root, object);
+    gomem_init_root(root, object);
     gomem_proc_release(p);
     return handle_of(h, object, size, NULL, root);
 }
@@ -302,7 +302,7 @@ static PyObject *heap_new_object(PyObject *self, PyObject *arg)
         return NULL;
     }
     void *object = gomem_alloc_typed(p, type->t, 1);
-    root_set(root, object);
+    gomem_init_root(root, object);
     gomem_proc_release(p);
     return handle_of(h, object, gomem_type_size(type->t), type, root);
 }

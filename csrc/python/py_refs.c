@@ -100,7 +100,7 @@ uint64_t *root_take(struct py_heap *h)
     if (h->free_roots != NULL) {
         root = h->free_roots;
         h->free_roots = (uint64_t *)(uintptr_t)*root;
-        root_set(root, NULL);
+        gomem_init_root(root, NULL);
     }
     HEAP_UNLOCK(h)
     if (root == NULL)
@@ -112,7 +112,7 @@ void root_give(struct py_heap *h, uint64_t *root)
 {
     if (root == NULL)
         return;
-    root_set(root, h->free_roots); /* the collector finds no object there */
+    gomem_init_root(root, h->free_roots); /* the collector finds no object there */
     h->free_roots = root;
 }
 
