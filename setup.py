@@ -18,7 +18,7 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-ROOT = Path(__file__).parent
+ROOT = Path(__file__).resolve().parent
 CSRC = ROOT / "csrc"
 CORE_ROOMS = ["platform", "heap", "sched", "gc", "gotrace", "runtime", "replay"]
 
@@ -59,53 +59,65 @@ def sources(*rooms: str) -> list[str]:
     return sorted(str(p.relative_to(ROOT)) for room in rooms for p in (CSRC / room).glob("*.c"))
 
 
+def compile_command(cc: list[str], profile: str, std: str = "gnu11") -> list[str]:
+    """The command that compiles a file of csrc/, from ROOT, but for the file's name."""
+    flags, _, level = PROFILES[profile]
+    return [
+        *cc, f"-std={std}", "-fPIC", "-fvisibility=hidden", "-pthread", *flags,
+        f"-DGOMEM_CHECK_LEVEL={level}", f'-DGOMEM_BUILD_PROFILE="{profile}"', "-Icsrc",
+    ]  # fmt: skip
+
+
+def is_current(obj: Path, signature: str) -> bool:
+    """Was the object made by that command, and from files that have not changed since?"""
+    stamp, depfile = obj.with_suffix(".cmd"), obj.with_suffix(".d")
+    if not (obj.exists() and stamp.exists() and depfile.exists()):
+        return False
+    if stamp.read_text() != signature:
+        return False
+    _, _, names = depfile.read_text().replace("\\\n", " ").partition(":")
+    made = obj.stat().st_mtime_ns
+    try:
+        return all((ROOT / name).stat().st_mtime_ns <= made for name in names.split())
+    except FileNotFoundError:
+        return False
+
+
+def compile_file(source: str, objects: Path, command: list[str]) -> Path:
+    """The object of a source file, which is compiled if the one in the folder is not current."""
+    obj = objects / Path(source).with_suffix(".o")
+    signature = hashlib.sha256(" ".join(command).encode()).hexdigest()
+    if is_current(obj, signature):
+        return obj
+    obj.parent.mkdir(parents=True, exist_ok=True)
+    # Made under another name, so that two processes at once do no harm.
+    new = obj.with_name(f"{obj.stem}.{os.getpid()}.new.o")
+    depfile = new.with_suffix(".d")
+    subprocess.run([*command, "-MMD", "-MF", str(depfile), "-c", source, "-o", str(new)],
+                   check=True, cwd=ROOT)  # fmt: skip
+    depfile.replace(obj.with_suffix(".d"))
+    obj.with_suffix(".cmd").write_text(signature)
+    new.replace(obj)
+    return obj
+
+
 class CachedBuildExt(build_ext):
     """build_ext that compiles each file once for all extensions, in parallel, when it must."""
 
     def build_extensions(self) -> None:
-        compile_flags, _, level = PROFILES[profile()]
-        self.objects_dir = ROOT / "build" / f"{profile()}-{sysconfig.get_config_var('SOABI')}"
         self.cc = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
-        self.command = [
-            *self.cc, "-std=gnu11", "-fPIC", "-fvisibility=hidden", "-pthread", *compile_flags,
-            f"-DGOMEM_CHECK_LEVEL={level}", f'-DGOMEM_BUILD_PROFILE="{profile()}"', "-I", str(CSRC),
-            *shlex.split(os.environ.get("CFLAGS", "")),
-        ]  # fmt: skip
-        include = sysconfig.get_path("include")
-        self.includes = ["-I", include] if include else []
         every = sorted({s for ext in self.extensions for s in ext.sources})
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            self.objects = dict(zip(every, pool.map(self.compile_file, every)))
+            self.objects = dict(zip(every, pool.map(self.compile_source, every)))
         for ext in self.extensions:
             self.link_extension(ext)
 
-    def compile_file(self, source: str) -> Path:
-        needs_python = source.startswith(("csrc/python", "csrc/testing"))
-        command = self.command + (self.includes if needs_python else [])
-        obj = self.objects_dir / Path(source).with_suffix(".o")
-        stamp = obj.with_suffix(".cmd")
-        signature = hashlib.sha256(" ".join(command).encode()).hexdigest()
-        if not self.is_current(obj, stamp, signature):
-            obj.parent.mkdir(parents=True, exist_ok=True)
-            depfile = obj.with_suffix(".d")
-            subprocess.run([*command, "-MMD", "-MF", str(depfile), "-c", source, "-o", str(obj)],
-                           check=True, cwd=ROOT)  # fmt: skip
-            stamp.write_text(signature)
-        return obj
-
-    @staticmethod
-    def is_current(obj: Path, stamp: Path, signature: str) -> bool:
-        depfile = obj.with_suffix(".d")
-        if not (obj.exists() and stamp.exists() and depfile.exists()):
-            return False
-        if stamp.read_text() != signature:
-            return False
-        _, _, names = depfile.read_text().replace("\\\n", " ").partition(":")
-        made = obj.stat().st_mtime_ns
-        try:
-            return all((ROOT / name).stat().st_mtime_ns <= made for name in names.split())
-        except FileNotFoundError:
-            return False
+    def compile_source(self, source: str) -> Path:
+        command = compile_command(self.cc, profile()) + shlex.split(os.environ.get("CFLAGS", ""))
+        if source.startswith(("csrc/python", "csrc/testing")):
+            command += ["-I", sysconfig.get_path("include")]
+        objects = ROOT / "build" / f"{profile()}-{sysconfig.get_config_var('SOABI')}"
+        return compile_file(source, objects, command)
 
     def link_extension(self, ext: Extension) -> None:
         target = Path(self.get_ext_fullpath(ext.name))
@@ -117,13 +129,13 @@ class CachedBuildExt(build_ext):
                        check=True, cwd=ROOT)  # fmt: skip
 
 
-if sys.platform != "linux":
-    raise SystemExit("gomem runs on Linux only: its memory comes from mmap, madvise and futex")
-
-setup(
-    ext_modules=[
-        Extension("gomem._core", sources(*CORE_ROOMS, "python")),
-        Extension("gomem._testing", sources(*CORE_ROOMS, "testing")),
-    ],
-    cmdclass={"build_ext": CachedBuildExt},
-)
+if __name__ == "__main__":  # tests and benchmarks import this file for what is above
+    if sys.platform != "linux":
+        raise SystemExit("gomem runs on Linux only: its memory comes from mmap, madvise and futex")
+    setup(
+        ext_modules=[
+            Extension("gomem._core", sources(*CORE_ROOMS, "python")),
+            Extension("gomem._testing", sources(*CORE_ROOMS, "testing")),
+        ],
+        cmdclass={"build_ext": CachedBuildExt},
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -23,7 +24,6 @@ ROOT = HERE.parent
 BUILD = ROOT / "build" / "bench"
 CC = shlex.split(os.environ.get("CC", "cc"))
 
-ROOMS = ("platform", "heap", "sched", "gc", "gotrace", "runtime", "replay")  # all but Python's
 # Without builtins the compiler cannot pair off a malloc with its free; without the PLT a call into
 # a peer's shared library is one indirect call.
 PROGRAM_FLAGS = ["-std=gnu11", "-O2", "-fno-builtin", "-fno-plt", "-pthread"]
@@ -111,8 +111,9 @@ def _build_core(programs: Programs) -> Path:
     if done.returncode != 0:
         raise OSError(f"setup.py cannot build gomem: {_last_line(done.stderr)}")
     objects_root = ROOT / "build" / f"release-{sysconfig.get_config_var('SOABI')}" / "csrc"
+    rooms = runpy.run_path(str(ROOT / "setup.py"))["CORE_ROOMS"]
     objects = [str(objects_root / room / f"{source.stem}.o")
-               for room in ROOMS for source in sorted((ROOT / "csrc" / room).glob("*.c"))]  # fmt: skip
+               for room in rooms for source in sorted((ROOT / "csrc" / room).glob("*.c"))]  # fmt: skip
     subprocess.run(["ar", "rcs", str(archive), *objects], check=True)
     return archive
 

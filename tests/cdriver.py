@@ -3,49 +3,34 @@
     program = cdriver.build("stress_heap", "tsan")
     subprocess.run([program, "4", "2"], check=True)
 
-The flags are those of setup.py's PROFILES. Objects are kept under build/cdriver/<profile>/ and are
-compiled again only when their source, a header they include, or the command changed.
+How is setup.py's business: its profiles, and objects that are compiled again only when they must be,
+under build/cdriver/<profile>/.
 """
 
 from __future__ import annotations
 
-import ast
-import functools
-import hashlib
+import importlib.util
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 ROOT = Path(__file__).resolve().parent.parent
-CSRC = ROOT / "csrc"
 
 
-@functools.cache
-def _setup_constants() -> dict[str, Any]:
-    """The tables of setup.py, which cannot be imported without building something."""
-    wanted = {"WARNINGS", "SANITIZE", "PROFILES", "CORE_ROOMS"}
-    names: dict[str, Any] = {}
-    for node in ast.parse((ROOT / "setup.py").read_text()).body:
-        targets = node.targets if isinstance(node, ast.Assign) else []
-        if isinstance(node, ast.AnnAssign):
-            targets, node.annotation = [node.target], ast.Constant(None)
-        if any(isinstance(t, ast.Name) and t.id in wanted for t in targets):
-            module = ast.fix_missing_locations(ast.Module([node], []))
-            exec(compile(module, "setup.py", "exec"), names)
-    return {name: names[name] for name in wanted}
+def _load_setup() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("gomem_setup", ROOT / "setup.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-def core_rooms() -> list[str]:
-    """The rooms of csrc/ that make up the core."""
-    return list(_setup_constants()["CORE_ROOMS"])
-
-
-def core_sources() -> list[Path]:
-    return sorted(p for room in core_rooms() for p in (CSRC / room).glob("*.c"))
+_setup = _load_setup()
+CORE_ROOMS: list[str] = _setup.CORE_ROOMS
+"""The rooms of csrc/ that make up the core."""
 
 
 def default_cc() -> str:
@@ -57,75 +42,33 @@ def find_cc(*names: str) -> str | None:
     return next((name for name in names if shutil.which(name)), None)
 
 
-def _run(command: Sequence[str | Path]) -> None:
-    done = subprocess.run(
-        [str(part) for part in command], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
-
-
-def _is_current(obj: Path, signature: str) -> bool:
-    stamp, depfile = obj.with_suffix(".cmd"), obj.with_suffix(".d")
-    if not (obj.exists() and stamp.exists() and depfile.exists()):
-        return False
-    if stamp.read_text() != signature:
-        return False
-    _, _, names = depfile.read_text().replace("\\\n", " ").partition(":")
-    made = obj.stat().st_mtime_ns
-    try:
-        return all((ROOT / name).stat().st_mtime_ns <= made for name in names.split())
-    except FileNotFoundError:
-        return False
-
-
-def _compile(source: Path, objects: Path, command: list[str]) -> Path:
-    obj = objects / source.relative_to(ROOT).with_suffix(".o")
-    signature = hashlib.sha256(" ".join(command).encode()).hexdigest()
-    if _is_current(obj, signature):
-        return obj
-    obj.parent.mkdir(parents=True, exist_ok=True)
-    # Made under another name, so that two test processes at once do no harm.
-    new = obj.with_name(f"{obj.stem}.{os.getpid()}.new.o")
-    depfile = new.with_suffix(".d")
-    _run([*command, "-MMD", "-MF", depfile, "-c", source.relative_to(ROOT), "-o", new])
-    depfile.replace(obj.with_suffix(".d"))
-    obj.with_suffix(".cmd").write_text(signature)
-    new.replace(obj)
-    return obj
-
-
-def _compile_all(
-    sources: Sequence[Path], profile: str, cc: str | None, std: str
-) -> tuple[list[Path], Path, list[str]]:
-    """The objects, the folder they are in, and the command they are to be linked with."""
-    compile_flags, link_flags, level = _setup_constants()["PROFILES"][profile]
-    cc = cc or default_cc()
+def _compile_all(sources: list[str], profile: str, cc: str, std: str) -> list[Path]:
+    """The objects; the folder they are in tells all that differs."""
     plain = cc == default_cc() and std == "gnu11"
     where = profile if plain else f"{profile}-{Path(cc).name}-{std}"
     objects = ROOT / "build" / "cdriver" / where
-    command = [
-        *cc.split(), f"-std={std}", "-fPIC", "-fvisibility=hidden", "-pthread", *compile_flags,
-        f"-DGOMEM_CHECK_LEVEL={level}", f'-DGOMEM_BUILD_PROFILE="{profile}"', "-Icsrc",
-    ]  # fmt: skip
+    command = _setup.compile_command(cc.split(), profile, std)
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        made = list(pool.map(lambda s: _compile(s, objects, command), sources))
-    return made, objects, [*cc.split(), "-pthread", *link_flags]
+        return list(pool.map(lambda s: _setup.compile_file(s, objects, command), sources))
 
 
 def build_core(profile: str = "check", *, cc: str | None = None, std: str = "gnu11") -> list[Path]:
     """Compiles the core rooms; the object files."""
-    return _compile_all(core_sources(), profile, cc, std)[0]
+    return _compile_all(_setup.sources(*CORE_ROOMS), profile, cc or default_cc(), std)
 
 
 def build(name: str, profile: str = "check", *, cc: str | None = None, std: str = "gnu11") -> Path:
     """Compiles tests/c/<name>.c with the core; the program."""
-    source = ROOT / "tests" / "c" / f"{name}.c"
-    made, objects, link = _compile_all([*core_sources(), source], profile, cc, std)
-    program = objects / name
-    newest = max(obj.stat().st_mtime_ns for obj in made)
+    cc = cc or default_cc()
+    *core, main = _compile_all(
+        [*_setup.sources(*CORE_ROOMS), f"tests/c/{name}.c"], profile, cc, std
+    )
+    program = main.parents[2] / name
+    newest = max(obj.stat().st_mtime_ns for obj in (*core, main))
     if not program.exists() or program.stat().st_mtime_ns < newest:
-        new = objects / f"{name}.{os.getpid()}.new"
-        _run([*link, *made, "-o", new, "-lm"])
+        new = program.with_name(f"{name}.{os.getpid()}.new")
+        _, link_flags, _ = _setup.PROFILES[profile]
+        subprocess.run([*cc.split(), "-pthread", *link_flags, *core, main, "-o", new, "-lm"],
+                       check=True)  # fmt: skip
         new.replace(program)
     return program
