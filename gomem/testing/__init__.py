@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -32,7 +33,7 @@ from hypothesis.stateful import (
 
 import gomem
 
-__all__ = ["HeapMachine", "class_edges", "os_refuses", "sizes"]
+__all__ = ["HeapMachine", "class_edges", "in_threads", "os_refuses", "sizes"]
 
 
 def class_edges(table: gomem.SizeClasses | None = None) -> list[int]:
@@ -68,6 +69,30 @@ def os_refuses(heap: gomem.Heap, first: int = 0, count: int = 1 << 62) -> Iterat
     finally:
         if not heap.closed:
             heap._fail_os_calls(0, 0)
+
+
+def in_threads(*work: Callable[[], object], seconds: float = 60) -> None:
+    """Runs functions in threads of their own, all at once, and waits for them; re-raises the first
+    exception that one raised. Raises AssertionError if one has not ended after so many seconds: it is
+    left behind."""
+    errors: list[BaseException] = []
+
+    def run(function: Callable[[], object]) -> None:
+        try:
+            function()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(f,), daemon=True) for f in work]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0, deadline - time.monotonic()))
+    if errors:
+        raise errors[0]
+    hanging = sum(thread.is_alive() for thread in threads)
+    assert not hanging, f"{hanging} of {len(threads)} threads hang after {seconds} s"
 
 
 @dataclass
@@ -127,24 +152,6 @@ class HeapMachine(RuleBasedStateMachine):
             address = other.ref.address
             assert end <= address or address + other.size <= start, f"{ref!r} overlaps {other!r}"
         self.objects.append(obj)
-
-    def in_threads(self, work: list[Callable[[], None]]) -> None:
-        """Runs functions in threads of their own, all at once; re-raises what they raise."""
-        errors: list[BaseException] = []
-
-        def run(f: Callable[[], None]) -> None:
-            try:
-                f()
-            except BaseException as error:
-                errors.append(error)
-
-        threads = [threading.Thread(target=run, args=(f,)) for f in work]
-        for t in threads:
-            t.start()
-        for t in threads:
-            t.join()
-        if errors:
-            raise errors[0]
 
     # --- Rules ---
 
@@ -246,7 +253,7 @@ class HeapMachine(RuleBasedStateMachine):
                 if k < len(shares[i]):
                     self.heap.free(shares[i][k].ref)
 
-        self.in_threads([lambda i=i: work(i) for i in range(nthreads)])  # type: ignore[misc]
+        in_threads(*[lambda i=i: work(i) for i in range(nthreads)])
         for i in range(nthreads):
             self.objects += [o for o in shares[i] if not o.ref.freed]
         for refs in made:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import gomem
-from gomem.testing import os_refuses
+from gomem.testing import in_threads, os_refuses
 
 # runtime.MemStats of Go 1.26, in order.
 GO_FIELDS = [
@@ -120,21 +120,19 @@ def test_identities_while_threads_work() -> None:
                 roots = heap.alloc_many([rng.randrange(1, 5000) for _ in range(500)])
                 heap.free_many(roots)
 
-        threads = [threading.Thread(target=work, args=(i,)) for i in range(2)]
-        for t in threads:
-            t.start()
-        try:
-            last = heap.stats()
-            for _ in range(200):
-                s = heap.stats()
-                check(s)
-                for name in ("total_alloc", "mallocs", "frees"):
-                    assert getattr(s, name) >= getattr(last, name)
-                last = s
-        finally:
-            stop.set()
-            for t in threads:
-                t.join()
+        def watch() -> None:
+            try:
+                last = heap.stats()
+                for _ in range(200):
+                    s = heap.stats()
+                    check(s)
+                    for name in ("total_alloc", "mallocs", "frees"):
+                        assert getattr(s, name) >= getattr(last, name)
+                    last = s
+            finally:
+                stop.set()
+
+        in_threads(lambda: work(0), lambda: work(1), watch)
 
 
 def test_counts(heap: gomem.Heap) -> None:

@@ -8,13 +8,14 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
 import gomem
+from gomem.testing import in_threads
 
 
 @pytest.fixture(autouse=True)
@@ -26,24 +27,13 @@ def switch_often() -> Iterator[None]:
     sys.setswitchinterval(before)
 
 
-def in_threads(*work: Callable[[], None], seconds: float = 60) -> None:
-    errors: list[BaseException] = []
-
-    def run(f: Callable[[], None]) -> None:
-        try:
-            f()
-        except BaseException as error:  # raised again by in_threads
-            errors.append(error)
-
-    threads = [threading.Thread(target=run, args=(f,), daemon=True) for f in work]
-    for t in threads:
-        t.start()
-    deadline = time.monotonic() + seconds
-    for t in threads:
-        t.join(max(0, deadline - time.monotonic()))
-        assert not t.is_alive(), "a thread hangs"
-    if errors:
-        raise errors[0]
+def test_in_threads_tells_what_went_wrong() -> None:
+    end = threading.Event()
+    with pytest.raises(ZeroDivisionError):
+        in_threads(lambda: 1 // 0, lambda: None)
+    with pytest.raises(AssertionError, match=r"1 of 2 threads hang after 0.05 s"):
+        in_threads(end.wait, lambda: None, seconds=0.05)
+    end.set()
 
 
 @pytest.mark.parametrize("procs", [1, 2, 4])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import gc
-import threading
 import weakref
 from typing import Any
 
@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 )
 
 import gomem
-from gomem.testing import os_refuses
+from gomem.testing import in_threads, os_refuses
 
 NODE = gomem.struct("GraphNode", a="*GraphNode", b="*GraphNode", number="int64")
 BIG = gomem.struct(
@@ -165,33 +165,24 @@ def test_a_closed_heap() -> None:
 
 def test_collections_in_threads() -> None:
     with gomem.Heap(procs=3, gogc=20) as heap:
-        errors: list[BaseException] = []
 
         def work(seed: int) -> None:
-            try:
-                top = heap.new(NODE)
-                for i in range(400):
-                    at = heap.new(NODE)
-                    at.number = i
-                    at.a = top.a
-                    top.a = at
-                    heap.alloc_many([64] * 300)
-                    if i % 40 == seed:
-                        heap.gc()
-                n, at = 399, top.a
-                while at is not None:
-                    assert at.number == n
-                    n, at = n - 1, at.a
-                assert n == -1
-            except BaseException as error:
-                errors.append(error)
+            top = heap.new(NODE)
+            for i in range(400):
+                at = heap.new(NODE)
+                at.number = i
+                at.a = top.a
+                top.a = at
+                heap.alloc_many([64] * 300)
+                if i % 40 == seed:
+                    heap.gc()
+            n, at = 399, top.a
+            while at is not None:
+                assert at.number == n
+                n, at = n - 1, at.a
+            assert n == -1
 
-        threads = [threading.Thread(target=work, args=(i,)) for i in range(3)]
-        for t in threads:
-            t.start()
-        for t in threads:
-            t.join()
-        assert not errors
+        in_threads(*[functools.partial(work, i) for i in range(3)], seconds=120)
         heap.verify()
 
 
@@ -320,20 +311,7 @@ def test_two_threads_free_one_table() -> None:
     with gomem.Heap(procs=2, gogc="off") as heap:
         for _ in range(30):
             roots = heap.alloc_many([64] * 5000)
-            errors: list[BaseException] = []
-
-            def free(table: gomem.Roots = roots, errors: list[BaseException] = errors) -> None:
-                try:
-                    heap.free_many(table)
-                except BaseException as error:
-                    errors.append(error)
-
-            threads = [threading.Thread(target=free) for _ in range(3)]
-            for t in threads:
-                t.start()
-            for t in threads:
-                t.join()
-            assert not errors
+            in_threads(*[functools.partial(heap.free_many, roots)] * 3)
             assert not roots.addresses.any()
         assert objects(heap) == 0
 
@@ -356,8 +334,8 @@ def test_settings_while_it_closes() -> None:
             except gomem.HeapClosedError:
                 pass
 
-        thread = threading.Thread(target=change)
-        thread.start()
-        heap.gc()
-        heap.close()
-        thread.join()
+        def close(heap: gomem.Heap = heap) -> None:
+            heap.gc()
+            heap.close()
+
+        in_threads(change, close)

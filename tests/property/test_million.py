@@ -13,14 +13,14 @@ A longer run, with other sequences:
 from __future__ import annotations
 
 import ctypes
-import threading
+import functools
 from typing import Any
 
 import numpy as np
 import pytest
 
 import gomem
-from gomem.testing import class_edges, os_refuses
+from gomem.testing import class_edges, in_threads, os_refuses
 
 MAX_LIVE = 40_000
 PENDING_BLOCKS = 64
@@ -151,26 +151,16 @@ class Model:
         self.remove(gone)
         plans = [self.sizes(2000)[:1500] for _ in range(3)]
         made: list[Any] = [None] * 3
-        errors: list[BaseException] = []
 
         def work(i: int) -> None:
-            try:
-                half = len(shares[i]) // 2
-                self.heap.free_many(shares[i][:half])
-                made[i] = self.heap.alloc_many(plans[i])
-                if self.keep:
-                    self.kept.append(made[i])
-                self.heap.free_many(shares[i][half:])
-            except BaseException as error:  # raised again below
-                errors.append(error)
+            half = len(shares[i]) // 2
+            self.heap.free_many(shares[i][:half])
+            made[i] = self.heap.alloc_many(plans[i])
+            if self.keep:
+                self.kept.append(made[i])
+            self.heap.free_many(shares[i][half:])
 
-        threads = [threading.Thread(target=work, args=(i,)) for i in range(3)]
-        for t in threads:
-            t.start()
-        for t in threads:
-            t.join()
-        if errors:
-            raise errors[0]
+        in_threads(*[functools.partial(work, i) for i in range(3)])
         for roots, plan in zip(made, plans):
             self.add(roots.addresses.copy(), plan, True)
 

@@ -12,11 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gomem
-from gomem.gotrace import EVENT, KINDS, NO_LINK, Trace, read
+from gomem.gotrace import EVENT, EXAMPLE, KINDS, NO_LINK, Trace, read
 from gomem.replay import SAMPLE, Replay
-from gomem.testing import os_refuses
-
-from gomem.gotrace import EXAMPLE  # isort: skip
+from gomem.testing import in_threads, os_refuses
 
 
 def event(kind: str, **fields: Any) -> np.ndarray[Any, Any]:
@@ -236,12 +234,11 @@ def test_closing_while_it_runs(trace: Trace) -> None:
             while True:
                 Replay(heap, trace).run(samples=20, progress=lambda *_: started.set())
 
-    thread = threading.Thread(target=run)
-    thread.start()
-    started.wait(30)
-    heap.close()
-    thread.join(30)
-    assert not thread.is_alive()
+    def close() -> None:
+        assert started.wait(30)
+        heap.close()
+
+    in_threads(run, close)
 
 
 def test_objects_that_others_take(heap: gomem.Heap) -> None:
@@ -266,27 +263,23 @@ def test_objects_that_others_take(heap: gomem.Heap) -> None:
 def test_threads_work_beside_a_replay(trace: Trace) -> None:
     with gomem.Heap(procs=2) as heap:
         stop = threading.Event()
-        errors: list[BaseException] = []
+        replay = Replay(heap, trace)
 
         def work() -> None:
-            try:
-                while not stop.is_set():
-                    refs = [heap.alloc(size) for size in range(1, 400, 7)]
-                    roots = heap.alloc_many([24] * 500)
-                    for ref in refs:
-                        heap.free(ref)
-                    heap.free_many(roots)
-            except BaseException as error:
-                errors.append(error)
+            while not stop.is_set():
+                refs = [heap.alloc(size) for size in range(1, 400, 7)]
+                roots = heap.alloc_many([24] * 500)
+                for ref in refs:
+                    heap.free(ref)
+                heap.free_many(roots)
 
-        threads = [threading.Thread(target=work) for _ in range(2)]
-        for t in threads:
-            t.start()
-        replay = heap.replay(trace, samples=30)
-        stop.set()
-        for t in threads:
-            t.join()
-        assert not errors
+        def run() -> None:
+            try:
+                replay.run(samples=30)
+            finally:
+                stop.set()
+
+        in_threads(work, work, run)
         heap.verify()
         replay.free()
         heap.flush()
