@@ -16,7 +16,7 @@ CLANG = cdriver.find_cc("clang", "clang-19", "clang-18", "clang-17", "clang-16")
 def test_smoke(cc: str) -> None:
     compiler = CLANG if cc == "clang" else cc
     if compiler is None or shutil.which(compiler) is None:
-        pytest.skip(f"no {cc}")
+        pytest.skip(f"{cc} is not installed")
     program = cdriver.build("smoke", "debug", cc=compiler)
     done = subprocess.run([program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -32,7 +32,7 @@ def test_smoke(cc: str) -> None:
 )
 def test_the_public_header_is_for_everybody(flags: list[str]) -> None:
     if "c++" in flags and shutil.which("g++") is None:
-        pytest.skip("no g++")
+        pytest.skip("g++ is not installed")
     command = ["gcc", *flags, "-Wall", "-Wextra", "-Werror", "-fsyntax-only", f"{CSRC}/gomem.h"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -17,10 +17,7 @@ DOCUMENTS = ["HACKING.md", "csrc/README.md", "README.md"]
 
 
 def read(document: str) -> str:
-    path = ROOT / document
-    if not path.exists():
-        pytest.skip(f"there is no {document} yet")
-    return path.read_text()
+    return (ROOT / document).read_text()
 
 
 def named_files(text: str) -> list[str]:

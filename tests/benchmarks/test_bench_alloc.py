@@ -49,7 +49,7 @@ def test_a_later_run_replaces_its_groups() -> None:
     assert [r.gomem for r in both.rows] == [1, 3, 4] and both.notes == ["a", "b"]
 
 
-@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no compiler")
+@pytest.mark.skipif(shutil.which("cc") is None, reason="cc is not installed")
 def test_a_quick_run_writes_its_rows(tmp_path: Path) -> None:
     path = tmp_path / "rows.json"
     command = [sys.executable, str(BENCHMARKS / "bench_alloc.py"), "--quick", "--only", "scaling",

@@ -182,10 +182,10 @@ def load_tool() -> ModuleType:
 
 def test_files_are_what_go_says() -> None:
     if shutil.which("go") is None:
-        pytest.skip("go is not on PATH")
+        pytest.skip("Go is not installed: the files cannot be made again")
     tool = load_tool()
     if tool.go_version() != "go1.26":
-        pytest.skip(f"the files are of go1.26, {tool.go_version()} is installed")
+        pytest.skip(f"{tool.go_version()} is installed, the files are of go1.26")
     for name, contents in tool.everything().items():
         ours = golden(name)
         del ours["go"]

@@ -85,11 +85,7 @@ def test_finds_what_go_finds(golden: Path, trace_file: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["json", "parser", "http", "template", "flate", "json_plain", "generations"]
 )
-def test_finds_what_go_finds_in_a_new_trace(
-    name: str, tmp_path: Path, reference: Path | None
-) -> None:
-    if reference is None:
-        pytest.skip("no `go` on PATH, or not Go 1.26: nothing to record with")
+def test_finds_what_go_finds_in_a_new_trace(name: str, tmp_path: Path, reference: Path) -> None:
     recorded = execute(ROOT / "tools/record_traces.sh", tmp_path, name)
     if recorded.returncode != 0:
         pytest.skip(f"Go could not record the trace: {recorded.stderr[-500:]}")
@@ -103,14 +99,16 @@ def test_finds_what_go_finds_in_a_new_trace(
 
 
 @pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Go's reader, built with the toolchain on PATH."""
     go = shutil.which("go")
     if go is None:
-        return None
-    version = execute(go, "env", "GOVERSION").stdout
+        pytest.skip(
+            "Go is not installed: there is no trace to record, nor a reader to compare with"
+        )
+    version = execute(go, "env", "GOVERSION").stdout.strip()
     if not version.startswith("go1.26"):
-        return None
+        pytest.skip(f"{version} is installed, the reader to compare with is of go1.26")
     program = tmp_path_factory.mktemp("reference") / "reference"
     subprocess.run([ROOT / "tools/gotrace_golden.sh", "-o", program], check=True)
     return program
