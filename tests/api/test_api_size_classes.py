@@ -172,6 +172,18 @@ def test_asking_nonsense() -> None:
 small = st.integers(0, 2**32 - 1) | st.sampled_from([2**i for i in range(32)])
 
 
+def serves_or_says_why_not(**arguments: Any) -> None:
+    """A table that works, or ValueError with the reason; never anything else, nor for ever."""
+    try:
+        table = gomem.SizeClasses(**arguments)
+    except ValueError as error:
+        assert len(str(error)) > 10
+        return
+    with gomem.Heap(procs=1, size_classes=table, max_memory="256MiB") as heap:
+        heap.alloc_many([s for s in class_edges(table) if s < 2**18])
+        heap.verify()
+
+
 @given(st.builds(
     gomem.SizeClassRules, page_size=st.sampled_from([2**i for i in range(10, 20)]) | small,
     max_small_size=st.integers(1, 4096).map(lambda n: n * 128) | small,
@@ -180,26 +192,11 @@ small = st.integers(0, 2**32 - 1) | st.sampled_from([2**i for i in range(32)])
     batch_bytes=small, batch_max=st.integers(0, 100) | small,
 ))  # fmt: skip
 def test_any_rules(rules: gomem.SizeClassRules) -> None:
-    """A table that works, or ValueError with the reason; never anything else, nor for ever."""
-    try:
-        table = gomem.SizeClasses(rules)
-    except ValueError as error:
-        assert len(str(error)) > 10
-        return
-    with gomem.Heap(procs=1, size_classes=table, max_memory="256MiB") as heap:
-        heap.alloc_many([s for s in class_edges(table) if s < 2**18])
-        heap.verify()
+    serves_or_says_why_not(rules=rules)
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**15).map(lambda n: 8 * n) | small,
                           st.integers(0, 40) | small), max_size=40).map(sorted),
        st.sampled_from([2**i for i in range(10, 20)]) | small)  # fmt: skip
 def test_any_classes(classes: list[tuple[int, int]], page_size: int) -> None:
-    try:
-        table = gomem.SizeClasses(classes=classes, page_size=page_size)
-    except ValueError as error:
-        assert len(str(error)) > 10
-        return
-    with gomem.Heap(procs=1, size_classes=table, max_memory="256MiB") as heap:
-        heap.alloc_many([s for s in class_edges(table) if s < 2**18])
-        heap.verify()
+    serves_or_says_why_not(classes=classes, page_size=page_size)
