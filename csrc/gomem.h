@@ -373,10 +373,12 @@ GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_read_memstats(struct gomem_runt
                                                                struct gomem_memstats *out);
 /* How many there are; fills at most `capacity`. */
 GOMEM_API size_t gomem_spans(struct gomem_runtime *rt, struct gomem_span *out, size_t capacity);
-/* What the slots of the span at this base hold: 0 nothing, 1 an object, 2 nothing, and the span's P will
- * give them out next. How many there are; fills at most `capacity`. */
-GOMEM_API size_t gomem_span_slots(struct gomem_runtime *rt, uint64_t base, uint8_t *out,
-                                  size_t capacity);
+/* The span that covers an address, and what its slots hold: 0 nothing, 1 an object, 2 nothing, and the
+ * span's P will give them out next. Fills at most `capacity` of out->nelems slots, none of a span of stacks.
+ * GOMEM_INVALID_POINTER if no span covers the address. */
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_span_at(struct gomem_runtime *rt, uint64_t address,
+                                                         struct gomem_span *out, uint8_t *slots,
+                                                         size_t capacity, struct gomem_error *err);
 GOMEM_API size_t gomem_arenas(struct gomem_runtime *rt, struct gomem_arena *out, size_t capacity);
 GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_free_runs(struct gomem_runtime *rt,
                                                            struct gomem_free_runs *out);

@@ -403,15 +403,11 @@ class Heap(_core.Heap):
 
         Raises InvalidPointerError if no span does, TypeError for what is no integer.
         """
-        found = self.lookup(address)
-        if found.span is None:
-            raise _core.InvalidPointerError(f"no span covers {address:#x}: {found.kind}")
-        slots = self._span_slots(found.span)
-        spans = self.spans()
-        at = int(spans["base"].searchsorted(found.span))
-        if at == len(spans) or spans["base"][at] != found.span:
-            raise _core.InvalidPointerError(f"the span at {found.span:#x} is gone")
-        return Span._from_record(spans[at], slots, self.size_class_table.page_size)
+        from gomem import _tables
+
+        record, slots = self._span_at(integer(address, "an address"))
+        span = _tables.records(record, _tables.SPAN)[0]
+        return Span._from_record(span, slots, self.size_class_table.page_size)
 
 
 # --- Fork: the child gets heaps that work, with no lock held by a thread that is not there. ---

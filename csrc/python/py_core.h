@@ -200,7 +200,7 @@ int parse_limit(PyObject *arg, uint64_t *out);
 PyObject *limit_object(uint64_t limit);
 PyObject *heap_memstats(PyObject *self, PyObject *arg);
 PyObject *heap_spans(PyObject *self, PyObject *arg);
-PyObject *heap_span_slots(PyObject *self, PyObject *arg);
+PyObject *heap_span_at(PyObject *self, PyObject *arg);
 PyObject *heap_arenas(PyObject *self, PyObject *arg);
 PyObject *heap_free_runs(PyObject *self, PyObject *arg);
 PyObject *heap_page_states(PyObject *self, PyObject *arg);

@@ -601,7 +601,7 @@ static PyMethodDef heap_methods[] = {
     {"_ref_at", heap_ref_at, METH_O, NULL},
     {"_memstats", heap_memstats, METH_NOARGS, NULL},
     {"_spans", heap_spans, METH_NOARGS, NULL},
-    {"_span_slots", heap_span_slots, METH_O, NULL},
+    {"_span_at", heap_span_at, METH_O, NULL},
     {"_arenas", heap_arenas, METH_NOARGS, NULL},
     {"_free_runs", heap_free_runs, METH_NOARGS, NULL},
     {"_page_states", heap_page_states, METH_VARARGS, NULL},

@@ -91,24 +91,29 @@ PyObject *heap_spans(PyObject *self, PyObject *unused)
     return list_bytes((struct py_heap *)self, list_spans, sizeof(struct gomem_span));
 }
 
-PyObject *heap_span_slots(PyObject *self, PyObject *arg)
+PyObject *heap_span_at(PyObject *self, PyObject *arg)
 {
     struct py_heap *h = (struct py_heap *)self;
-    uint64_t base = PyLong_AsUnsignedLongLong(arg);
-    if (base == (uint64_t)-1 && PyErr_Occurred())
-        return NULL;
-    if (!heap_usable(h))
+    uint64_t address;
+    if (!parse_address(h, arg, &address) || !heap_usable(h))
         return NULL;
     enum { MOST_SLOTS = 65535 };
     PyObject *slots = PyBytes_FromStringAndSize(NULL, MOST_SLOTS);
     if (slots == NULL)
         return NULL;
-    size_t n;
+    struct gomem_span span;
+    struct gomem_error err;
+    enum gomem_status status;
     Py_BEGIN_ALLOW_THREADS
-    n = gomem_span_slots(h->rt, base, (uint8_t *)PyBytes_AS_STRING(slots), MOST_SLOTS);
+    status = gomem_span_at(h->rt, address, &span, (uint8_t *)PyBytes_AS_STRING(slots), MOST_SLOTS,
+                           &err);
     Py_END_ALLOW_THREADS
-    _PyBytes_Resize(&slots, (Py_ssize_t)n);
-    return slots;
+    if (status != GOMEM_OK) {
+        Py_DECREF(slots);
+        return raise_error(h->state, &err);
+    }
+    _PyBytes_Resize(&slots, span.state == 1 ? (Py_ssize_t)Py_MIN(span.nelems, MOST_SLOTS) : 0);
+    return Py_BuildValue("y#N", (const char *)&span, (Py_ssize_t)sizeof span, slots);
 }
 
 PyObject *heap_arenas(PyObject *self, PyObject *unused)

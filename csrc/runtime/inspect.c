@@ -39,6 +39,31 @@ enum gomem_status gomem_verify(struct gomem_runtime *rt, struct gomem_error *err
     return status;
 }
 
+/* With the world stopped. */
+static struct gomem_span describe_span(const struct mheap *h, struct mspan *s)
+{
+    bool objects = s->state == SPAN_IN_USE;
+    struct mcache *owner = NULL;
+    if (objects) {
+        spin_lock(&s->lock);
+        owner = span_owner_locked(h, s);
+        spin_unlock(&s->lock);
+    }
+    return (struct gomem_span){
+        .base = s->base,
+        .npages = s->npages,
+        .elem_size = s->elem_size,
+        .nelems = s->nelems,
+        .live = span_live(h, s),
+        .size_class = span_size_class(s),
+        .proc = owner == NULL ? -1 : (int32_t)owner->id,
+        .noscan = objects && span_noscan(s),
+        .state = s->state,
+        .needzero = s->needzero,
+        .large = objects && span_is_large(s),
+    };
+}
+
 size_t gomem_spans(struct gomem_runtime *rt, struct gomem_span *out, size_t capacity)
 {
     if (!stop_everything(rt))
@@ -46,29 +71,9 @@ size_t gomem_spans(struct gomem_runtime *rt, struct gomem_span *out, size_t capa
     struct mheap *h = rt->heap;
     size_t n = 0;
     struct mspan *s = heap_next_span(h, 0);
-    for (; s != NULL; n++, s = heap_next_span(h, span_end(s, h->page_shift))) {
-        if (n >= capacity)
-            continue;
-        struct mcache *owner = NULL;
-        if (s->state == SPAN_IN_USE) {
-            spin_lock(&s->lock);
-            owner = span_owner_locked(h, s);
-            spin_unlock(&s->lock);
-        }
-        out[n] = (struct gomem_span){
-            .base = s->base,
-            .npages = s->npages,
-            .elem_size = s->elem_size,
-            .nelems = s->nelems,
-            .live = span_live(h, s),
-            .size_class = span_size_class(s),
-            .proc = owner == NULL ? -1 : (int32_t)owner->id,
-            .noscan = s->state == SPAN_IN_USE && span_noscan(s),
-            .state = s->state,
-            .needzero = s->needzero,
-            .large = s->state == SPAN_IN_USE && span_is_large(s),
-        };
-    }
+    for (; s != NULL; n++, s = heap_next_span(h, span_end(s, h->page_shift)))
+        if (n < capacity)
+            out[n] = describe_span(h, s);
     start_everything(rt);
     return n;
 }
@@ -81,21 +86,28 @@ static uint8_t slot_state(const struct mheap *h, const struct mspan *s, unsigned
     return owner != NULL && mcache_window_has(owner, s, i) ? 2 : 0;
 }
 
-size_t gomem_span_slots(struct gomem_runtime *rt, uint64_t base, uint8_t *out, size_t capacity)
+enum gomem_status gomem_span_at(struct gomem_runtime *rt, uint64_t address, struct gomem_span *out,
+                                uint8_t *slots, size_t capacity, struct gomem_error *err)
 {
-    size_t n = 0;
-    if (!stop_world(&rt->sched))
-        return 0;
-    struct mspan *s = span_of(rt->heap, base);
-    if (s != NULL && s->base == base && s->state == SPAN_IN_USE) {
+    if (!stop_everything(rt))
+        return error_set(err, GOMEM_CLOSED, "the heap is closed");
+    struct heap_lookup l;
+    heap_lookup(rt->heap, address, &l);
+    struct mspan *s = l.span;
+    if (s != NULL)
+        *out = describe_span(rt->heap, s);
+    if (s != NULL && s->state == SPAN_IN_USE) {
         spin_lock(&s->lock);
-        n = s->nelems;
-        for (unsigned i = 0; i < MIN(n, capacity); i++)
-            out[i] = slot_state(rt->heap, s, i);
+        for (unsigned i = 0; i < MIN(s->nelems, capacity); i++)
+            slots[i] = slot_state(rt->heap, s, i);
         spin_unlock(&s->lock);
     }
-    start_world(&rt->sched);
-    return n;
+    start_everything(rt);
+    if (s != NULL)
+        return GOMEM_OK;
+    return error_set(err, GOMEM_INVALID_POINTER, "no span covers 0x%llx: %s",
+                     (unsigned long long)address,
+                     l.place == GOMEM_PLACE_OUTSIDE ? "it is not in this heap" : "its page is free");
 }
 
 /* Is the page free in some P's cache, and released? */

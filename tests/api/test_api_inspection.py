@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from typing import Any
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 
 import gomem
+import gomem.gotrace
+from gomem.testing import in_threads
 
 PAGE = 8192
 
@@ -52,6 +55,68 @@ def test_spans(busy: Any) -> None:
         span = ref.span
         assert span is not None and span.base == row["base"] and span.live == row["live"]
         assert sum(slot == 1 for slot in span.slots) == row["live"]
+
+
+def test_span(busy: Any) -> None:
+    heap, *_ = busy
+    for row in heap.spans():
+        for address in (row["base"], row["base"] + row["npages"] * np.uint64(PAGE) - np.uint64(1)):
+            span = heap.span(int(address))
+            for name in ("base", "npages", "size_class", "noscan", "elem_size", "nelems", "live"):
+                assert getattr(span, name) == row[name]
+            assert (span.proc, span.large) == (
+                None if row["proc"] < 0 else row["proc"],
+                row["large"],
+            )
+            assert len(span.slots) == span.nelems and span.slots.count(1) == span.live
+    large = heap.alloc(1 << 20)
+    assert heap.span(large.address + 5000).slots == b"\1"
+
+
+def test_a_span_of_stacks_has_no_slots(heap: gomem.Heap) -> None:
+    stack = np.zeros(1, dtype=gomem.gotrace.EVENT)
+    stack["kind"], stack["size"] = gomem.gotrace.KINDS.index("STACK_ALLOC"), 2048
+    stack["link"] = gomem.gotrace.NO_LINK
+    replay = heap.replay(stack)
+    (row,) = heap.spans()
+    span = heap.span(int(row["base"]))
+    assert (span.kind, span.live, span.slots) == ("stacks", row["live"], b"")
+    replay.free()
+
+
+def test_addresses_that_no_span_covers(heap: gomem.Heap) -> None:
+    ref = heap.alloc(40_000)
+    address = ref.address
+    heap.free(ref)
+    heap.flush()
+    for wrong, reason in ((address, "its page is free"), (8, "not in this heap"), (0, "0x0"),
+                          (-1, "no address"), (2**64, "no address"), (10**5000, "longer")):  # fmt: skip
+        with pytest.raises(gomem.InvalidPointerError, match=reason):
+            heap.span(wrong)
+    for thing in (None, "8", 8.0, ref):
+        with pytest.raises(TypeError, match="an address must be an integer"):
+            heap.span(thing)  # type: ignore[arg-type]
+
+
+def test_span_of_an_object_while_others_come_and_go() -> None:
+    """The span and its slots are those of one moment."""
+    with gomem.Heap(procs=2) as heap:
+        done = threading.Event()
+        kept = [heap.alloc(48) for _ in range(100)]
+
+        def churn() -> None:
+            while not done.is_set():
+                heap.free_many(heap.alloc_many([48] * 3000))
+
+        def look() -> None:
+            try:
+                for i in range(300):
+                    span = heap.span(kept[i % 100].address)
+                    assert span.slots.count(1) == span.live
+            finally:
+                done.set()
+
+        in_threads(churn, look)
 
 
 def test_arenas(busy: Any) -> None:

@@ -250,6 +250,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "alloc_many2": lambda w, a, b: w.heap.alloc_many(a, count=b),
     "free_many": lambda w, a, b: w.heap.free_many(a),
     "free_many2": lambda w, a, b: w.heap.free_many([a, b]),
+    "span": lambda w, a, b: w.heap.span(a),
     "lookup": lambda w, a, b: w.heap.lookup(a).ref,
     "heap": lambda w, a, b: gomem.Heap(procs=1, memory_limit=a, max_memory=b),
     "heap2": lambda w, a, b: gomem.Heap(procs=a, gogc=b),
