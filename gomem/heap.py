@@ -52,7 +52,10 @@ def parse_gogc(value: int | str | None) -> int:
     """A percentage; None, ``off`` and negative numbers: -1, which turns collections off."""
     if value is None or (isinstance(value, str) and value == "off"):
         return -1
-    return max(-1, min(integer(value, "gogc", "an integer or 'off'"), 2**31 - 1))
+    percent = integer(value, "gogc", "an integer or 'off'")
+    if percent >= 2**31:
+        raise ValueError(f"gogc must be at most 2**31 - 1 per cent, or 'off', not {shown(percent)}")
+    return max(-1, percent)
 
 
 @dataclass(frozen=True)
