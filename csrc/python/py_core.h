@@ -194,7 +194,7 @@ static inline void remove_roots(struct py_heap *h, struct gomem_root_table *t)
 /* Sleeps for a moment without the GIL. */
 void nap(void);
 /* A limit in bytes; None is none. false with an exception. */
-int parse_limit(PyObject *arg, uint64_t *out);
+bool parse_limit(PyObject *arg, uint64_t *out);
 
 /* py_inspect.c: methods of Heap. */
 PyObject *limit_object(uint64_t limit);

@@ -135,14 +135,14 @@ static void value_set(struct value *v, const void *bytes, size_t size)
 
 static int wrong_type(const char *what, struct py_type *type, PyObject *value)
 {
-    PyErr_Format(PyExc_TypeError, "%s is a %s and cannot be set to a %.200s", what,
+    PyErr_Format(PyExc_TypeError, "%s is of type %s and cannot be set to a value of type %.200s", what,
                  gomem_type_name(type->t), Py_TYPE(value)->tp_name);
     return -1;
 }
 
 static int not_in_range(const char *what, struct py_type *type, PyObject *value)
 {
-    PyErr_Format(PyExc_ValueError, "%s is a %s, which cannot hold %R", what,
+    PyErr_Format(PyExc_ValueError, "%s is of type %s, which cannot hold %R", what,
                  gomem_type_name(type->t), value);
     return -1;
 }
@@ -211,10 +211,10 @@ static int convert_pointer(struct value *out, struct py_ref *ref, struct py_type
         }
         if (elem != Py_None && (target->type == NULL ||
                                 !type_identical(target->type, (struct py_type *)elem))) {
-            PyErr_Format(PyExc_TypeError, "%s is a %s and cannot point to a %s", what,
-                         gomem_type_name(type->t),
-                         target->type == NULL ? "object without a type"
-                                              : gomem_type_name(target->type->t));
+            PyErr_Format(PyExc_TypeError, "%s is of type %s and cannot point to an object %s%s",
+                         what, gomem_type_name(type->t),
+                         target->type == NULL ? "without a type" : "of type ",
+                         target->type == NULL ? "" : gomem_type_name(target->type->t));
             return -1;
         }
         address = ref_address(target);

@@ -58,7 +58,11 @@ bool parse_size(PyObject *arg, uint64_t *size)
         PyErr_Format(PyExc_ValueError, "a size in bytes must not be negative: %R", arg);
         return false;
     }
-    *size = overflow > 0 ? UINT64_MAX : (uint64_t)value;
+    *size = (uint64_t)value;
+    if (overflow > 0) {
+        *size = PyLong_AsUnsignedLongLong(arg); /* all ones if it is longer still */
+        PyErr_Clear();
+    }
     return true;
 }
 
@@ -66,7 +70,8 @@ PyObject *raise_no_memory(struct py_heap *h, uint64_t size)
 {
     if (gomem_runtime_is_closed(h->rt))
         return raise_closed(h->state);
-    PyErr_Format(PyExc_MemoryError, "cannot allocate %llu bytes", (unsigned long long)size);
+    PyErr_Format(PyExc_MemoryError, "cannot allocate %llu bytes%s", (unsigned long long)size,
+                 size == UINT64_MAX ? " or more" : "");
     return NULL;
 }
 
@@ -88,11 +93,15 @@ static PyObject *heap_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     return (PyObject *)h;
 }
 
-/* None means no limit. */
-int parse_limit(PyObject *arg, uint64_t *out)
+/* None means no limit, and so does what is beyond Go's largest. */
+bool parse_limit(PyObject *arg, uint64_t *out)
 {
     *out = UINT64_MAX;
-    return arg == NULL || arg == Py_None || parse_size(arg, out);
+    if (arg != NULL && arg != Py_None && !parse_size(arg, out))
+        return false;
+    if (*out > INT64_MAX)
+        *out = UINT64_MAX;
+    return true;
 }
 
 static int heap_init(PyObject *self, PyObject *args, PyObject *kwargs)
@@ -192,7 +201,8 @@ static PyObject *heap_close(PyObject *self, PyObject *unused)
     HEAP_UNLOCK(self)
     if (exports != 0) {
         PyErr_Format(PyExc_BufferError,
-                     "cannot close the heap: %zd views of its objects are still in use", exports);
+                     "cannot close the heap: %zd %s still in use", exports,
+                     exports == 1 ? "view of its objects is" : "views of its objects are");
         return NULL;
     }
     Py_BEGIN_ALLOW_THREADS
@@ -322,11 +332,12 @@ static PyObject *raise_not_freed(struct py_heap *h, uint64_t address, const stru
         [GOMEM_PLACE_STACK] = "it is stack memory",
         [GOMEM_PLACE_ZEROBASE] = "objects of size 0 are never freed",
     };
+    char shown[20]; /* %p would show 0 as nil */
+    snprintf(shown, sizeof shown, "0x%llx", (unsigned long long)address);
     if (l->place == GOMEM_PLACE_OBJECT)
-        return raise_pointer(h->state, "cannot free %p: %s %p", (void *)(uintptr_t)address,
-                             places[l->place], (void *)(uintptr_t)l->object);
-    return raise_pointer(h->state, "cannot free %p: %s", (void *)(uintptr_t)address,
-                         places[l->place]);
+        return raise_pointer(h->state, "cannot free %s: %s %p", shown, places[l->place],
+                             (void *)(uintptr_t)l->object);
+    return raise_pointer(h->state, "cannot free %s: %s", shown, places[l->place]);
 }
 
 /* May the Ref be freed in h? Without an exception. */
@@ -346,8 +357,8 @@ static PyObject *raise_not_freeable(struct py_heap *h, struct py_ref *ref)
         return raise_pointer(h->state, "the Ref names a part of an object, not an object");
     if (ref_address(ref) == 0)
         return NULL;
-    PyErr_Format(PyExc_BufferError, "cannot free the object: %zd views of it are in use",
-                 ref->exports);
+    PyErr_Format(PyExc_BufferError, "cannot free the object: %zd %s in use", ref->exports,
+                 ref->exports == 1 ? "view of it is" : "views of it are");
     return NULL;
 }
 

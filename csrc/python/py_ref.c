@@ -245,7 +245,8 @@ static int store_at(struct py_ref *ref, struct py_type *type, uint64_t offset, P
     if (what == NULL)
         return -1;
     if (is_composite(type)) {
-        PyErr_Format(PyExc_TypeError, "%s is a %s: set its parts", what, gomem_type_name(type->t));
+        PyErr_Format(PyExc_TypeError, "%s is of type %s: set its parts", what,
+                     gomem_type_name(type->t));
         return -1;
     }
     int status;
@@ -353,8 +354,9 @@ static PyObject *ref_iter(PyObject *self)
     struct py_ref *ref = (struct py_ref *)self;
     if (is_array(ref))
         return PySeqIter_New(self);
-    PyErr_Format(PyExc_TypeError, "only an array has elements to iterate over, not a %s",
-                 ref->type == NULL ? "Ref without a type" : gomem_type_name(ref->type->t));
+    PyErr_Format(PyExc_TypeError, "only an array has elements to iterate over, not a Ref %s%s",
+                 ref->type == NULL ? "without a type" : "of type ",
+                 ref->type == NULL ? "" : gomem_type_name(ref->type->t));
     return NULL;
 }
 
