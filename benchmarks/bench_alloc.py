@@ -230,16 +230,19 @@ def main(
     rows = measure_all(bench, groups)
     report = reporting.Report(reporting.machine(programs.versions), quick,
                               [*programs.skipped, *bench.notes], rows)  # fmt: skip
-    print(report.as_text())
-    if json_path is not None:
-        Path(json_path).write_text(json.dumps(report.to_json(), indent=1) + "\n")
+    print(report.as_text(), file=sys.stderr if json_path == "-" else sys.stdout)
+    text = json.dumps(report.to_json(), indent=1) + "\n"
+    if json_path == "-":
+        sys.stdout.write(text)
+    elif json_path is not None:
+        Path(json_path).write_text(text)
     return 1 if any(" failed: " in note for note in bench.notes) else 0
 
 
 def _command_line() -> int:
     parser = argparse.ArgumentParser(description="measure gomem against Go and other allocators")
     parser.add_argument("--quick", action="store_true", help="a coarse answer in under a minute")
-    parser.add_argument("--json", metavar="PATH", help="also write the rows as JSON")
+    parser.add_argument("--json", metavar="PATH", help="also write the rows as JSON; - is stdout")
     parser.add_argument("--only", nargs="+", choices=GROUPS, metavar="GROUP",
                         help=f"of {', '.join(GROUPS)}")  # fmt: skip
     parser.add_argument("--markdown", nargs="+", metavar="JSON",

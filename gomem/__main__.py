@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
 from collections.abc import Sequence
 
 import gomem
+from gomem import cli_output
 
 
 def _sizeclasses(args: argparse.Namespace) -> int:
@@ -21,16 +24,19 @@ def _sizeclasses(args: argparse.Namespace) -> int:
 
         rules = replace(rules, **changes)
     table = gomem.SizeClasses(rules)
-    if args.json:
-        table.to_json(args.json)
+    if args.json is not None:
+        cli_output.write(args.json, table.to_json() + "\n")
+    people = cli_output.for_people(args.json)
     print(
         f"{'class':>7}  {'bytes/obj':>9}  {'bytes/span':>10}  {'objects':>7}  "
-        f"{'tail waste':>10}  {'max waste':>9}  {'min align':>9}"
+        f"{'tail waste':>10}  {'max waste':>9}  {'min align':>9}",
+        file=people,
     )
     for c in list(table)[1:]:
         print(
             f"{c.index:7}  {c.size:9}  {c.span_bytes:10}  {c.objects:7}  {c.tail_waste:10}  "
-            f"{100 * c.max_waste:8.2f}%  {c.min_align:9}"
+            f"{100 * c.max_waste:8.2f}%  {c.min_align:9}",
+            file=people,
         )
     return 0
 
@@ -60,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
     sizes.add_argument("--page-size", type=int, help="bytes of a page")
     sizes.add_argument("--max-small-size", type=int, help="bytes of the largest class")
     sizes.add_argument("--max-waste", type=float, help="largest share of a span lost at its end")
-    sizes.add_argument("--json", metavar="PATH", help="also write the table to a file")
+    sizes.add_argument("--json", metavar="PATH", help="also write the table to a file; - is stdout")
     sizes.set_defaults(run=_sizeclasses)
 
     info = commands.add_parser("info", help="print how this gomem was built")
@@ -69,9 +75,22 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    try:
+        try:
+            return _main(argv)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # who reads this wants no more: an end as other tools have it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+
+
+def _main(argv: Sequence[str] | None) -> int:
     args = parser().parse_args(argv)
     try:
         status: int = args.run(args)
+    except BrokenPipeError:
+        raise
     except (ValueError, OSError, MemoryError) as error:
         print(f"gomem: {error}", file=sys.stderr)
         return 2

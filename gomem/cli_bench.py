@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from gomem import cli_output
+
 
 def _benchmarks() -> Path:
     """The folder of benchmarks: they compile peers from source, so they live in the source tree."""
@@ -20,6 +22,7 @@ def _benchmarks() -> Path:
 
 
 def _run(args: argparse.Namespace) -> int:
+    cli_output.check(args.json)
     path = _benchmarks() / f"bench_{args.topic}.py"
     sys.path.insert(0, str(path.parent))
     spec = importlib.util.spec_from_file_location(path.stem, path)
@@ -35,5 +38,5 @@ def add_parser(commands: Any) -> None:
     p = commands.add_parser("bench", help="measure gomem against Go and other allocators")
     p.add_argument("topic", choices=["alloc"])
     p.add_argument("--quick", action="store_true", help="a coarse answer in under a minute")
-    p.add_argument("--json", metavar="PATH", help="also write the rows as JSON")
+    p.add_argument("--json", metavar="PATH", help="also write the rows as JSON; - is stdout")
     p.set_defaults(run=_run)

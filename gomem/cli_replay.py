@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
-from pathlib import Path
 from typing import Any
 
 import gomem
-from gomem import gotrace
+from gomem import cli_output, gotrace
 
 
-def _write_json(path: str, comparison: Any) -> None:
+def _json(comparison: Any) -> str:
     rows = [
         {"name": name, "go": go, "gomem": ours, "bytes": is_bytes}
         for name, go, ours, is_bytes in comparison.rows()
@@ -26,7 +26,7 @@ def _write_json(path: str, comparison: Any) -> None:
         "rows": rows,
         "classes": [vars(row) for row in comparison.classes],
     }
-    Path(path).write_text(json.dumps(data, indent=1) + "\n")
+    return json.dumps(data, indent=1) + "\n"
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -34,6 +34,7 @@ def _run(args: argparse.Namespace) -> int:
 
     from gomem import report
 
+    cli_output.check(args.html, args.json)
     trace = gotrace.read(args.trace)
     if trace.truncated:
         offset = trace.facts["truncated_at"]
@@ -53,20 +54,20 @@ def _run(args: argparse.Namespace) -> int:
         )
         if args.verify:
             heap.verify()
-    print(report.text(comparison))
-    if args.html:
-        Path(args.html).write_text(report.html(comparison))
-        print(f"Wrote {args.html}")
-    if args.json:
-        _write_json(args.json, comparison)
-        print(f"Wrote {args.json}")
+    people = cli_output.for_people(args.html, args.json)
+    print(report.text(comparison), file=people)
+    for path, contents in ((args.html, report.html), (args.json, _json)):
+        if path is not None:
+            cli_output.write(path, contents(comparison))
+            if path != cli_output.STDOUT:
+                print(f"Wrote {path}", file=people)
     return 0
 
 
 def _positive(text: str) -> int:
-    value = int(text)
+    value = int(text) if re.fullmatch(r"\d{1,18}", text) else 0
     if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
+        raise argparse.ArgumentTypeError(f"must be a positive integer, not {text[:40]!r}")
     return value
 
 
@@ -84,8 +85,8 @@ def add_parser(commands: Any) -> None:
         default=str(gotrace.EXAMPLE),
         help="an execution trace, gzipped or not; by default one that comes with gomem",
     )
-    p.add_argument("--html", metavar="PATH", help="also write one self-contained page")
-    p.add_argument("--json", metavar="PATH", help="also write the figures")
+    p.add_argument("--html", metavar="PATH", help="also write one self-contained page; - is stdout")
+    p.add_argument("--json", metavar="PATH", help="also write the figures; - is stdout")
     p.add_argument(
         "--procs", type=_positive, help="number of Ps; by default as many as in the trace"
     )
