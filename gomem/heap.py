@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gomem import _core
-from gomem.sizeclasses import SizeClasses, integer, shown
+from gomem.sizeclasses import SizeClasses, counted, integer, shown
 from gomem.span import Span
 from gomem.stats import MemStats
 
@@ -392,8 +392,8 @@ class Heap(_core.Heap):
             return "<gomem.Heap, closed>"
         s = self.stats()
         return (
-            f"<gomem.Heap: {s.heap_objects} objects, {s.heap_alloc} bytes in "
-            f"{s.heap_inuse} bytes of spans, {self.procs} Ps>"
+            f"<gomem.Heap: {counted(s.heap_objects, 'object')}, {s.heap_alloc} bytes in "
+            f"{s.heap_inuse} bytes of spans, {counted(self.procs, 'P')}>"
         )
 
     def _repr_html_(self) -> str:

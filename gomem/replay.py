@@ -17,6 +17,7 @@ import numpy as np
 
 from gomem import _core
 from gomem.gotrace import EVENT, Trace
+from gomem.sizeclasses import counted
 
 if TYPE_CHECKING:
     from gomem.heap import Heap
@@ -137,8 +138,8 @@ class Replay(_core.Replay):
             return f"<gomem.Replay of {self.total} events, heap closed>"
         s = self.sample()
         return (
-            f"<gomem.Replay: {s['position']} of {self.total} events, {s['objects']} objects alive, "
-            f"{s['live_bytes']} bytes>"
+            f"<gomem.Replay: {s['position']} of {self.total} events, "
+            f"{counted(s['objects'], 'object')} alive, {s['live_bytes']} bytes>"
         )
 
 

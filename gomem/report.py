@@ -14,6 +14,7 @@ import numpy as np
 from gomem import _chart, viz
 from gomem.gotrace import KINDS, NOT_OBJECTS, Trace
 from gomem.replay import Replay
+from gomem.sizeclasses import counted
 
 if TYPE_CHECKING:
     from gomem.heap import Fragmentation, Heap
@@ -180,7 +181,7 @@ def headline(c: Comparison) -> str:
     cut = ", truncated: only what was complete counts" if t.truncated else ""
     return (
         f"{name}: {t.go_version}, {len(t.events):,} events in {t.duration:.2f} s, "
-        f"{t.facts['gc_count']} collections, {t.procs} Ps{cut}"
+        f"{counted(t.facts['gc_count'], 'collection')}, {counted(t.procs, 'P')}{cut}"
     )
 
 
@@ -225,8 +226,8 @@ def text(c: Comparison, classes: int = 12, types: int = 8) -> str:
     ns = 1e9 * c.seconds / max(1, len(c.trace.events))
     out += [
         "",
-        f"Replayed in {c.seconds:.2f} s, {ns:.0f} ns an event, on {c.procs} Ps. Most memory of the "
-        f"heap: {c.peak_ratio:.3f} times Go's.",
+        f"Replayed in {c.seconds:.2f} s, {ns:.0f} ns an event, on {counted(c.procs, 'P')}. Most memory "
+        f"of the heap: {c.peak_ratio:.3f} times Go's.",
     ]
     return "\n".join(out)
 
@@ -336,5 +337,6 @@ def html(c: Comparison) -> str:
         + _fragmentation(c)
         + "<h2>Types by bytes allocated</h2>"
         + _table(["type", "objects", "bytes", "share"], types)
-        + f'<p class="note">Replayed in {c.seconds:.2f} s on {c.procs} Ps.</p></body></html>\n'
+        + f'<p class="note">Replayed in {c.seconds:.2f} s on {counted(c.procs, "P")}.</p>'
+        "</body></html>\n"
     )

@@ -210,6 +210,11 @@ def shown(value: int) -> str:
     return str(value) if bits <= 128 else f"an integer of {bits} bits"
 
 
+def counted(n: int, what: str) -> str:
+    """A number of things, for a text: ``1 page``, ``2 pages``."""
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
 def _uint32(value: Any, name: str) -> int:
     number = integer(value, name)
     if not 0 <= number < 2**32:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from gomem.sizeclasses import counted
+
 
 @dataclass(frozen=True)
 class Span:
@@ -62,7 +64,7 @@ class Span:
 
     def __repr__(self) -> str:
         return (
-            f"<gomem.Span {self.base:#x}: {self.npages} pages of {self.kind}, class "
+            f"<gomem.Span {self.base:#x}: {counted(self.npages, 'page')} of {self.kind}, class "
             f"{self.size_class}{' noscan' if self.noscan else ''}, {self.live} of {self.nelems} slots>"
         )
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gomem.sizeclasses import counted
+
 if TYPE_CHECKING:
     from gomem._core import Ref, Roots
     from gomem.gotrace import Trace
@@ -170,7 +172,7 @@ class HeapMap:
 
     def __repr__(self) -> str:
         pages = sum(len(states) for _, states in self.regions)
-        return f"<gomem heap map of {pages} pages>"
+        return f"<gomem heap map of {counted(pages, 'page')}>"
 
 
 # --- A span ---
@@ -231,7 +233,11 @@ def heap_html(heap: Heap) -> str:
         ("structures", "", human(s.sys - s.heap_sys - s.stack_sys)),
     ]
     svg: str = heap.map().svg
-    return f"<b>gomem.Heap</b>, {heap.procs} Ps" + table_html(("", "number", "bytes"), rows) + svg
+    return (
+        f"<b>gomem.Heap</b>, {counted(heap.procs, 'P')}"
+        + table_html(("", "number", "bytes"), rows)
+        + svg
+    )
 
 
 _COUNTS = ("Mallocs", "Frees", "HeapObjects", "Num", "Pause", "Last", "Lookups")
@@ -262,7 +268,11 @@ def fragmentation_html(f: Fragmentation) -> str:
         ("rounding", f.rounding, "of those: slot larger than asked for, where known"),
         ("free slots", f.free_slots, "inside spans"),
         ("tails", f.tail, "inside spans: behind the last slot, bitmaps"),
-        ("free pages", f.free_pages, f"pages, in {f.free_runs} runs; longest {f.largest_run}"),
+        (
+            "free pages",
+            f.free_pages,
+            f"pages, in {counted(f.free_runs, 'run')}; longest {f.largest_run}",
+        ),
         ("mapped", f.mapped, "and not given back"),
         ("resident", f.resident, "in physical memory"),
     ]

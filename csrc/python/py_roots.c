@@ -476,7 +476,8 @@ static int roots_getbuffer(PyObject *self, Py_buffer *view, int flags)
 static PyObject *roots_repr(PyObject *self)
 {
     struct py_roots *r = (struct py_roots *)self;
-    return PyUnicode_FromFormat("<gomem.Roots of %zd objects, %zd live>", r->n, r->live);
+    return PyUnicode_FromFormat("<gomem.Roots of %zd object%s, %zd live>", r->n,
+                                r->n == 1 ? "" : "s", r->live);
 }
 
 static PyObject *get_live(PyObject *self, void *unused)

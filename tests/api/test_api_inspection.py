@@ -206,6 +206,17 @@ def test_fragmentation_adds_up(busy: Any) -> None:
     assert (np.asarray(f.internal["rounding"]) >= 0).all()
 
 
+def test_one_is_not_many() -> None:
+    with gomem.Heap(procs=1) as heap:
+        ref = heap.alloc(40)
+        span = ref.span
+        assert repr(heap) == "<gomem.Heap: 1 object, 48 bytes in 8192 bytes of spans, 1 P>"
+        assert ": 1 page of objects, class 5 noscan, 1 of " in repr(span)
+        assert repr(heap.alloc_many([8])) == "<gomem.Roots of 1 object, 1 live>"
+    with gomem.Heap(procs=2) as heap:
+        assert repr(heap) == "<gomem.Heap: 0 objects, 0 bytes in 0 bytes of spans, 2 Ps>"
+
+
 def test_verify_says_nothing_of_a_sound_heap(busy: Any) -> None:
     heap, *_ = busy
     assert heap.verify() is None
