@@ -60,13 +60,34 @@ def table(rows: list[dict[str, Any]]) -> Any:
     return columns({name: np.array([row[name] for row in rows]) for name in rows[0]})
 
 
+class Table(np.ndarray[Any, Any]):
+    """A structured array that shows itself as a table in a notebook."""
+
+    shown = 100
+    """Rows shown at most."""
+
+    def _repr_html_(self) -> str | None:
+        from gomem import viz
+
+        if self.dtype.names is None or self.ndim != 1:
+            return None  # a column
+        rows = [[_shown(value) for value in row] for row in self[: self.shown].tolist()]
+        more = f"the first {self.shown} of {len(self):,} rows" if len(self) > self.shown else ""
+        return viz.table_html(self.dtype.names, rows, more)
+
+
+def _shown(value: Any) -> Any:
+    return f"{value:.4g}" if isinstance(value, float) else value
+
+
 def columns(data: dict[str, np.ndarray[Any, Any]]) -> Any:
     """Columns as a pandas DataFrame, or as a NumPy structured array where there is no pandas."""
     try:
         import pandas
     except ImportError:
         n = len(next(iter(data.values())))
-        out = np.zeros(n, dtype=[(name, column.dtype) for name, column in data.items()])
+        dtype = [(name, column.dtype) for name, column in data.items()]
+        out = np.zeros(n, dtype=dtype).view(Table)
         for name, column in data.items():
             out[name] = column
         return out

@@ -170,6 +170,8 @@ class HeapMap:
     def _repr_svg_(self) -> str:
         return self.svg
 
+    _repr_html_ = _repr_svg_  # for what shows HTML only
+
     def __repr__(self) -> str:
         pages = sum(len(states) for _, states in self.regions)
         return f"<gomem heap map of {counted(pages, 'page')}>"

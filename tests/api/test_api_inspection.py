@@ -168,6 +168,12 @@ def test_without_pandas(python: Any) -> None:
         assert heap.fragmentation().internal["objects"].sum() == 3
         assert gomem.SizeClasses().table().dtype.names[:2] == ("index", "size")
         assert "<svg" in heap._repr_html_()
+        table = heap.size_classes()
+        html = table._repr_html_()
+        assert html.count("<tr>") == 69 and ">32,768</td>" in html and "rows" not in html
+        type(table).shown = 10
+        assert "the first 10 of 68 rows" in table._repr_html_()
+        assert "rows" not in table[:3]._repr_html_() and table["live"]._repr_html_() is None
         """
     )
 
@@ -253,7 +259,7 @@ def test_everything_shows_itself(busy: Any) -> None:
     heap.free(freed)
     node = gomem.struct("Node", left="*Node", value="int64")
     typed = heap.new(node)
-    things = [heap, live[0], typed, freed, roots, heap.stats(), heap.size_class_table,
+    things = [heap, heap.map(), live[0], typed, freed, roots, heap.stats(), heap.size_class_table,
               heap.fragmentation(), heap.alloc_many([8] * 3), heap.alloc_many([])]  # fmt: skip
     for thing in things:
         html = thing._repr_html_()
