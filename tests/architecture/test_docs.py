@@ -82,7 +82,7 @@ def wrong_subcommand(commands: str) -> str | None:
     """gomem's own commands exist."""
     source = (ROOT / "gomem" / "__main__.py").read_text()
     known = set(re.findall(r"add_parser\(\s*\"(\w+)\"", source))
-    for line in commands.splitlines():
+    for line in commands.replace("\\\n", " ").splitlines():
         words = shlex.split(line, comments=True)
         for start in (["gomem"], ["python", "-m", "gomem"]):
             if words[: len(start)] == start and len(words) > len(start):
@@ -96,6 +96,20 @@ def wrong_subcommand(commands: str) -> str | None:
 def test_code_can_be_parsed(document: str) -> None:
     for language, contents in blocks(read(document)):
         assert fault(language, contents) is None, contents
+
+
+def test_the_c_program_runs(tmp_path: Path) -> None:
+    """README.md's, compiled as README.md says."""
+    of_readme = blocks(read("README.md"))
+    (program,) = [contents for language, contents in of_readme if language == "c"]
+    (command,) = [contents for _, contents in of_readme if contents.startswith("cc ")]
+    (tmp_path / "hello.c").write_text(program)
+    (tmp_path / "csrc").symlink_to(CSRC)
+    done = subprocess.run(
+        command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    assert re.fullmatch(r"0xc0\w+: 0\n", done.stdout)
 
 
 def test_paths_in_commands_exist() -> None:
