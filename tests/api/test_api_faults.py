@@ -148,7 +148,9 @@ def test_refused_in_the_middle_of_use(count: int) -> None:
             for ref, byte in refs:
                 assert bytes(ref.view()) == bytes([byte]) * ref.size
                 heap.free(ref)
-            assert everything(heap)[:3] == (0, 0, 0)
+            assert everything(heap)[:2] == (0, 0)
+            heap.gc()  # spans emptied while one is under way are given back at its end
+            assert everything(heap)[2] == 0
         if calls <= k:
             return
 
