@@ -66,6 +66,8 @@ def assert_same(ours: dict[str, int], gos: dict[str, int], slack: float = 0) -> 
         tolerance = 1000.0 if key.startswith("time_") else 0.0
         if not key.startswith(("count_", "begin_", "end_", "active_", "metric_", "generations")):
             tolerance += slack * value + (100 if slack else 0)
+        if slack and key == "final_stack_bytes":  # few stacks live: one is more than a share of all
+            tolerance += 16 * 2048
         assert ours.get(key, 0) == pytest.approx(value, rel=0, abs=tolerance), key
 
 
