@@ -9,9 +9,7 @@ README.md says what is measured and how.
 
 from __future__ import annotations
 
-import argparse
 import gzip
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,9 +18,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import reporting
-from building import BUILD, ROOT, Programs, build
-from measuring import Case, Measure, Row, Target, program_measure
-from tqdm import tqdm
+from building import ALLOCATORS, BUILD, ROOT, Programs, build
+from measuring import Case, Measure, Row, Target, program_measure, run_cases
 
 MALLOCS = ("glibc", "mimalloc", "jemalloc", "tcmalloc")
 GO_NOSCAN = Target("<= 0.35 x Go", ratio_at_most=0.35)
@@ -133,7 +130,7 @@ class Bench:
         yield Case("scaling", MACHINE_LIMIT, self.c("gomem", "scale-none", 0, 2), {}, "x")
 
     def live(self) -> Iterator[Case]:
-        free = _available_mib()
+        free = reporting.available_mib()
         for name in ("live", "live-holes"):
             for mib in self.effort.live_mib:
                 if free < mib * 1.5 + 512:
@@ -185,32 +182,15 @@ class Bench:
                    self.mallocs("replay-peak", 0, 1, operations), "MiB", heavy=True)  # fmt: skip
 
 
-def _available_mib() -> int:
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) // 1024
-    return 0
-
-
 GROUPS = ("go", "fast_path", "mixed", "threads", "scaling", "live", "python", "traces")
 
 
 def measure_all(bench: Bench, groups: tuple[str, ...]) -> list[Row]:
-    """Runs the groups' cases. One that fails leaves a note and no row."""
+    """Runs the groups' cases, and says if the machine was not free."""
     cases: list[Case] = []
     for group in groups:
         cases += getattr(bench, group)()
-    rows: list[Row] = []
-    effort = bench.effort
-    rounds = [effort.heavy_rounds if case.heavy else effort.rounds for case in cases]
-    total = sum(n * (1 + len(case.peers)) for n, case in zip(rounds, cases))
-    with tqdm(total=total, unit="run", file=sys.stderr, leave=False, disable=None) as bar:
-        for n, case in zip(rounds, cases):
-            bar.set_description(f"{case.group}: {case.name}"[:40])
-            try:
-                rows += case.run(n, lambda: bar.update(1))
-            except (OSError, ValueError) as e:
-                bench.notes.append(f"{case.name} failed: {e}")
+    rows = run_cases(cases, bench.effort.rounds, bench.effort.heavy_rounds, bench.notes)
     if any(row.name == MACHINE_LIMIT and row.gomem < SPARE_CPUS for row in rows):
         bench.notes.append("the rows about threads mean little: the machine was not free enough "
                            "to run two threads at once, see \"no memory at all\"")  # fmt: skip
@@ -222,7 +202,7 @@ def main(
 ) -> int:
     """Measures and prints; 1 if gomem's own program cannot be built or a workload fails."""
     try:
-        programs = build()
+        programs = build(ALLOCATORS)
     except OSError as e:
         print(e, file=sys.stderr)
         return 1
@@ -230,31 +210,12 @@ def main(
     rows = measure_all(bench, groups)
     report = reporting.Report(reporting.machine(programs.versions), quick,
                               [*programs.skipped, *bench.notes], rows)  # fmt: skip
-    print(report.as_text(), file=sys.stderr if json_path == "-" else sys.stdout)
-    text = json.dumps(report.to_json(), indent=1) + "\n"
-    if json_path == "-":
-        sys.stdout.write(text)
-    elif json_path is not None:
-        Path(json_path).write_text(text)
-    return 1 if any(" failed: " in note for note in bench.notes) else 0
-
-
-def _command_line() -> int:
-    parser = argparse.ArgumentParser(description="measure gomem against Go and other allocators")
-    parser.add_argument("--quick", action="store_true", help="a coarse answer in under a minute")
-    parser.add_argument("--json", metavar="PATH", help="also write the rows as JSON; - is stdout")
-    parser.add_argument("--only", nargs="+", choices=GROUPS, metavar="GROUP",
-                        help=f"of {', '.join(GROUPS)}")  # fmt: skip
-    parser.add_argument("--markdown", nargs="+", metavar="JSON",
-                        help="measure nothing: put the figures of these files into README.md")  # fmt: skip
-    args = parser.parse_args()
-    if args.markdown:
-        reporting.write_readme(
-            [Path(path) for path in args.markdown], Path(__file__).with_name("README.md")
-        )
-        return 0
-    return main(args.quick, args.json, tuple(args.only or GROUPS))
+    return report.finish(json_path)
 
 
 if __name__ == "__main__":
-    sys.exit(_command_line())
+    sys.exit(
+        reporting.command_line(
+            "measure gomem against Go and other allocators", "alloc", GROUPS, main
+        )
+    )

@@ -27,7 +27,6 @@ CC = shlex.split(os.environ.get("CC", "cc"))
 # Without builtins the compiler cannot pair off a malloc with its free; without the PLT a call into
 # a peer's shared library is one indirect call.
 PROGRAM_FLAGS = ["-std=gnu11", "-O2", "-fno-builtin", "-fno-plt", "-pthread"]
-PROGRAM_SOURCES = ("main.c", "one_thread.c", "objects.c", "threads.c", "replay.c")
 
 
 @dataclass(frozen=True)
@@ -41,9 +40,11 @@ class Library:
     """What the file name of the library that has malloc must contain."""
     package: str
     """Debian's."""
+    define: str = ""
+    """What the program is compiled with, if it does not just call malloc."""
 
 
-LIBRARIES = (
+MALLOCS = (
     Library("glibc", ("",), "libc", "libc6-dev"),
     Library("mimalloc", ("-l:libmimalloc.so.2", "-lmimalloc"), "mimalloc", "libmimalloc-dev"),
     Library("jemalloc", ("-l:libjemalloc.so.2", "-ljemalloc"), "jemalloc", "libjemalloc-dev"),
@@ -53,6 +54,32 @@ LIBRARIES = (
         "tcmalloc",
         "libgoogle-perftools-dev",
     ),
+)
+BOEHM = Library("boehm", ("-lgc",), "libgc", "libgc-dev", "PEER_BOEHM")
+
+
+@dataclass(frozen=True)
+class Suite:
+    """The programs of one benchmark: the same sources for gomem and each library, and one in Go."""
+
+    name: str
+    sources: tuple[str, ...]
+    libraries: tuple[Library, ...]
+    go: str
+    """Its folder."""
+
+
+ALLOCATORS = Suite(
+    "alloc",
+    ("main.c", "support.c", "one_thread.c", "objects.c", "threads.c", "replay.c"),
+    MALLOCS,
+    "go",
+)
+COLLECTORS = Suite(
+    "gc",
+    ("collected_main.c", "support.c", "collected_heap.c", "collected_tree.c", "collected_graph.c"),
+    (BOEHM, MALLOCS[1]),
+    "gocollected",
 )
 
 
@@ -118,10 +145,10 @@ def _build_core(programs: Programs) -> Path:
     return archive
 
 
-def _build_gomem(programs: Programs) -> None:
+def _build_gomem(suite: Suite, programs: Programs) -> None:
     archive = _build_core(programs)
-    sources, headers = _program_files()
-    program = BUILD / f"gomem-{_hash(CC, PROGRAM_FLAGS, archive, *sources, *headers)}"
+    sources, headers = _program_files(suite)
+    program = BUILD / f"{suite.name}-gomem-{_hash(CC, PROGRAM_FLAGS, archive, *sources, *headers)}"
     if not program.exists():
         done = _run([*CC, *PROGRAM_FLAGS, "-DPEER_GOMEM", "-I", str(ROOT / "csrc"),
                      *map(str, sources), str(archive), "-lm", "-o", str(program)])  # fmt: skip
@@ -131,18 +158,19 @@ def _build_gomem(programs: Programs) -> None:
     programs.versions["gomem"] = _run([str(program), "who"]).stdout.split()[-1]
 
 
-def _program_files() -> tuple[list[Path], list[Path]]:
+def _program_files(suite: Suite) -> tuple[list[Path], list[Path]]:
     folder = HERE / "peers"
-    return [folder / name for name in PROGRAM_SOURCES], sorted(folder.glob("*.h"))
+    return [folder / name for name in suite.sources], sorted(folder.glob("*.h"))
 
 
-def _link_library(library: Library, argument: str, program: Path) -> str:
+def _link_library(suite: Suite, library: Library, argument: str, program: Path) -> str:
     """Links with one candidate; what went wrong, or nothing."""
-    sources = list(map(str, _program_files()[0]))
+    sources = list(map(str, _program_files(suite)[0]))
     link = ["-Wl,--no-as-needed", argument] if argument else []
-    done = _run([*CC, *PROGRAM_FLAGS, *sources, "-o", str(program), *link, "-ldl"])
+    define = [f"-D{library.define}"] if library.define else []
+    done = _run([*CC, *PROGRAM_FLAGS, *define, *sources, "-o", str(program), *link, "-ldl"])
     if done.returncode != 0:
-        return "not found by the linker"
+        return "not found by the compiler or the linker"
     answer = _run([str(program), "who"])
     if answer.returncode != 0 or library.answers not in Path(answer.stdout.strip()).name:
         program.unlink()
@@ -150,13 +178,16 @@ def _link_library(library: Library, argument: str, program: Path) -> str:
     return ""
 
 
-def _build_library(library: Library, programs: Programs) -> None:
-    sources, headers = _program_files()
-    program = BUILD / f"{library.name}-{_hash(CC, PROGRAM_FLAGS, library, *sources, *headers)}"
+def _build_library(suite: Suite, library: Library, programs: Programs) -> None:
+    sources, headers = _program_files(suite)
+    program = (
+        BUILD
+        / f"{suite.name}-{library.name}-{_hash(CC, PROGRAM_FLAGS, library, *sources, *headers)}"
+    )
     reason = ""
     if not program.exists():
         for argument in library.candidates:
-            reason = _link_library(library, argument, program)
+            reason = _link_library(suite, library, argument, program)
             if not reason:
                 break
     if reason:
@@ -180,15 +211,15 @@ def _library_version(name: str, file: Path) -> str:
     return match[1] if match else "unknown"
 
 
-def _build_go(programs: Programs) -> None:
+def _build_go(suite: Suite, programs: Programs) -> None:
     go = shutil.which("go")
     if go is None:
         programs.skipped.append("go is skipped: there is no go on PATH")
         return
-    folder = HERE / "peers" / "go"
+    folder = HERE / "peers" / suite.go
     env = {**os.environ, "GOTOOLCHAIN": "local", "GOFLAGS": "-buildvcs=false", "GOWORK": "off"}
     version = _run([go, "env", "GOVERSION"], env=env, cwd=folder).stdout.strip()
-    program = BUILD / f"go-{_hash(version, folder / 'main.go', folder / 'go.mod')}"
+    program = BUILD / f"{suite.name}-go-{_hash(version, *sorted(folder.iterdir()))}"
     if not program.exists():
         done = _run([go, "build", "-o", str(program), "."], env=env, cwd=folder)
         if done.returncode != 0:
@@ -198,17 +229,17 @@ def _build_go(programs: Programs) -> None:
     programs.versions["go"] = version.removeprefix("go")
 
 
-def build() -> Programs:
+def build(suite: Suite) -> Programs:
     """Builds all that can be built. Raises OSError if gomem's own program cannot."""
     BUILD.mkdir(parents=True, exist_ok=True)
     programs = Programs()
-    _build_gomem(programs)
+    _build_gomem(suite, programs)
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        list(pool.map(lambda library: _build_library(library, programs), LIBRARIES))
+        list(pool.map(lambda library: _build_library(suite, library, programs), suite.libraries))
     programs.paths = {
         name: programs.paths[name]
-        for name in ("gomem", *(library.name for library in LIBRARIES))
+        for name in ("gomem", *(library.name for library in suite.libraries))
         if name in programs.paths
     }
-    _build_go(programs)
+    _build_go(suite, programs)
     return programs

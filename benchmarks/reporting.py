@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +23,18 @@ QUESTIONS = {
     "live heap": "Beside a live heap: 1000 objects of mixed sizes (ns a malloc and a free)",
     "python": "From Python (ns an object)",
     "traces": "Recorded Go programs",
+    "trees": "Binary trees of 16-byte nodes",
+    "live_graph": "A live graph of maps and lists, a tenth of it replaced again and again",
+    "pauses": "Stops of the world while a graph of that size lives and changes",
+    "barrier": "The write barrier",
+    "workers": "Marking with two workers",
 }
 HEADINGS = ("name", "gomem", "peer", "", "ratio", "spread", "target", "")
-BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+
+
+def place(topic: str) -> tuple[str, str]:
+    """The marks in README.md between which a topic's figures are."""
+    return f"<!-- {topic} figures: begin -->", f"<!-- {topic} figures: end -->"
 
 
 @dataclass
@@ -52,6 +64,17 @@ class Report:
                 for row in (other if group in replaced else self).rows if row.group == group]  # fmt: skip
         notes = list(dict.fromkeys([*self.notes, *other.notes]))
         return Report(self.machine, self.quick, notes, rows)
+
+    def finish(self, json_path: str | None) -> int:
+        """Prints, and writes the JSON (-: to stdout, and the text to stderr); the command's status: 1
+        if a workload failed."""
+        print(self.as_text(), file=sys.stderr if json_path == "-" else sys.stdout)
+        text = json.dumps(self.to_json(), indent=1) + "\n"
+        if json_path == "-":
+            sys.stdout.write(text)
+        elif json_path is not None:
+            Path(json_path).write_text(text)
+        return 1 if any(" failed: " in note for note in self.notes) else 0
 
     def _tables(self) -> list[tuple[str, list[tuple[str, ...]]]]:
         groups = list(dict.fromkeys(row.group for row in self.rows))
@@ -122,8 +145,16 @@ def _markdown_row(cells: tuple[str, ...]) -> str:
     return "| " + " | ".join(f"**{cell}**" if cell == "MISS" else cell for cell in cells) + " |"
 
 
-def write_readme(json_paths: list[Path], readme: Path) -> None:
-    """Puts a run's figures between the marks in README.md.
+def available_mib() -> int:
+    """Memory that programs can have now."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) // 1024
+    return 0
+
+
+def write_readme(json_paths: list[Path], readme: Path, topic: str) -> Report:
+    """Puts a run's figures between the topic's marks in README.md.
 
     Of more than one run, a later one's groups replace those of the same name.
     """
@@ -131,8 +162,33 @@ def write_readme(json_paths: list[Path], readme: Path) -> None:
     report = first
     for other in later:
         report = report.updated(other)
-    before, found, rest = readme.read_text().partition(BEGIN)
-    _, found_end, after = rest.partition(END)
+    begin, end = place(topic)
+    before, found, rest = readme.read_text().partition(begin)
+    _, found_end, after = rest.partition(end)
     if not (found and found_end):
-        raise ValueError(f"{readme} has no place for figures")
-    readme.write_text(f"{before}{BEGIN}\n{report.as_markdown()}\n{END}{after}")
+        raise ValueError(f"{readme} has no place for figures of {topic}")
+    readme.write_text(f"{before}{begin}\n{report.as_markdown()}\n{end}{after}")
+    return report
+
+
+def command_line(
+    description: str,
+    topic: str,
+    groups: tuple[str, ...],
+    main: Callable[[bool, str | None, tuple[str, ...]], int],
+    draw: Callable[[Report, Path], None] = lambda report, folder: None,
+) -> int:
+    """What a script of benchmarks does when it is run; draw: pictures for README.md."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="a coarse answer in under a minute")
+    parser.add_argument("--json", metavar="PATH", help="also write the rows as JSON; - is stdout")
+    parser.add_argument("--only", nargs="+", choices=groups, metavar="GROUP",
+                        help=f"of {', '.join(groups)}")  # fmt: skip
+    parser.add_argument("--markdown", nargs="+", metavar="JSON",
+                        help="measure nothing: put the figures of these files into README.md")  # fmt: skip
+    args = parser.parse_args()
+    if args.markdown:
+        folder = Path(__file__).parent
+        draw(write_readme(list(map(Path, args.markdown)), folder / "README.md", topic), folder)
+        return 0
+    return main(args.quick, args.json, tuple(args.only or groups))

@@ -1,5 +1,4 @@
-/* What the workloads share: how one is described, memory that is not the allocator's, time, random
- * numbers, and the distribution of sizes.
+/* What the workloads share: how one is described, and the distribution of sizes.
  *
  * Called by one_thread.c, objects.c, threads.c and replay.c; run by main.c.
  *
@@ -9,6 +8,7 @@
 #define HARNESS_H
 
 #include "alloc_api.h"
+#include "support.h"
 
 enum {
     WORD_BYTES = 8,
@@ -45,30 +45,6 @@ bool run_recorded(const char *name, char **files, double seconds);
 
 /* One repetition's result. */
 void report(double value);
-
-/* Seconds since some moment. */
-double now(void);
-
-/* Seconds of CPU this thread has had: for repetitions so long that others get a turn meanwhile. */
-double cpu_now(void);
-
-/* The same of all the program's threads: for work that the collector's threads have a part in. */
-double process_cpu_now(void);
-
-/* Zeroed memory from the OS, touched. */
-void *own_memory(size_t bytes);
-
-/* A program that cannot go on. */
-_Noreturn void die(const char *what);
-
-static inline uint64_t random_next(uint64_t *state)
-{
-    uint64_t x = *state;
-    x ^= x << 13;
-    x ^= x >> 7;
-    x ^= x << 17;
-    return *state = x;
-}
 
 /* Fills r->sizes: each octave from 8 to 4096 bytes 0.65 times as likely as the one below it,
  * uniform inside; one in 100 from 4 to 32 KiB. large: one in 20 from 32 KiB to 1 MiB, too, each

@@ -13,8 +13,6 @@
 #include <dlfcn.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <time.h>
 
 #include "harness.h"
 
@@ -29,43 +27,6 @@ void report(double value)
 {
     if (nreports < MAX_REPORTS)
         reports[nreports++] = value;
-}
-
-static double clock_seconds(clockid_t clock)
-{
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-double now(void)
-{
-    return clock_seconds(CLOCK_MONOTONIC);
-}
-
-double cpu_now(void)
-{
-    return clock_seconds(CLOCK_THREAD_CPUTIME_ID);
-}
-
-double process_cpu_now(void)
-{
-    return clock_seconds(CLOCK_PROCESS_CPUTIME_ID);
-}
-
-void *own_memory(size_t bytes)
-{
-    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-    if (p == MAP_FAILED)
-        die("no memory for the benchmark's own tables");
-    return p;
-}
-
-_Noreturn void die(const char *what)
-{
-    fprintf(stderr, "benchmark: %s\n", what);
-    exit(1);
 }
 
 static uint32_t uniform(uint64_t *rng, uint32_t from, uint32_t to)

@@ -14,7 +14,7 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 from measuring import Case, Row, Target
-from reporting import BEGIN, END, Report, write_readme
+from reporting import Report, place, write_readme
 
 
 def test_ratios_are_taken_inside_a_round() -> None:
@@ -33,8 +33,9 @@ def test_rows_survive_json_and_reach_the_readme(tmp_path: Path) -> None:
     assert Report.from_json(json.loads(json.dumps(report.to_json()))) == report
     (tmp_path / "r.json").write_text(json.dumps(report.to_json()))
     readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    write_readme([tmp_path / "r.json"], readme)
+    begin, end = place("alloc")
+    readme.write_text(f"before\n{begin}\nold\n{end}\nafter\n")
+    write_readme([tmp_path / "r.json"], readme, "alloc")
     text = readme.read_text()
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
     assert "| malloc8 | 1 ns | go | 4 | 0.25 | 0.2-0.3 | <= 0.35 x Go | ok |" in text

@@ -1,0 +1,184 @@
+"""What does the collector cost, beside Go's and Boehm's, and beside malloc and free?
+
+    python benchmarks/bench_gc.py [--quick] [--json PATH] [--only GROUP ...]
+    python benchmarks/bench_gc.py --markdown JSON ...    # figures of a run into README.md
+    python -m gomem bench gc [--quick] [--json PATH]
+
+README.md says what is measured and how.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import reporting
+from building import COLLECTORS, Programs, build
+from measuring import Case, Figure, Figures, ManyFigures, Target, program_figures, run_cases
+
+TREE_WALL = {"go": Target("<= 0.45 x Go", ratio_at_most=0.45),
+             "boehm": Target("<= 0.5 x Boehm", ratio_at_most=0.5)}  # fmt: skip
+TREE_CPU = Target("<= 0.5 x Go", ratio_at_most=0.5)
+NOT_MORE = Target("<= Go", ratio_at_most=1.0)
+MARKED = Target(">= 1.3 x Go", ratio_at_least=1.3)
+SHORT = Target("< 200 us", value_at_most=200)
+BARRIER_OFF = Target("<= 1.02", value_at_most=1.02)
+TWO_WORKERS = Target(">= 1.7", value_at_least=1.7)
+# gomem marks with as many threads as a quarter of its Ps, rounded up.
+PROCS_OF_WORKERS = {1: 4, 2: 8}
+
+
+@dataclass(frozen=True)
+class Effort:
+    rounds: int
+    tree_depth: int
+    graph_mib: int
+    graph_rounds: int
+    """Of churn, a tenth of the graph each."""
+    pauses_mib: tuple[int, ...]
+    cycles: int
+    """Collections asked for in a process."""
+    pairs: int
+    """Of parts with and without the barrier."""
+
+
+FULL = Effort(5, 20, 512, 60, (16, 64, 256, 1024, 4096), 20, 25)
+QUICK = Effort(3, 12, 16, 5, (4, 16), 5, 5)
+OFF_DEPTH = 10
+
+
+class Bench:
+    """The cases, as far as their programs could be built."""
+
+    def __init__(self, programs: Programs, effort: Effort) -> None:
+        self.programs = programs
+        self.effort = effort
+        self.notes: list[str] = []
+
+    def figures(self, who: str, *arguments: object) -> Figures:
+        return program_figures([self.programs.paths[who], *map(str, arguments)],
+                               environment={"GOMAXPROCS": "2"} if who == "go" else None)  # fmt: skip
+
+    def peers(self, names: tuple[str, ...], *arguments: object) -> dict[str, Figures]:
+        return {who: self.figures(who, *arguments) for who in names if who in self.programs.paths}
+
+    def workload(
+        self, group: str, shown: str, peers: tuple[str, ...], figures: tuple[Figure, ...],
+        *arguments: object, same: str | None = None,
+    ) -> ManyFigures:  # fmt: skip
+        return ManyFigures(group, shown, self.figures("gomem", *arguments),
+                           self.peers(peers, *arguments), figures, same)  # fmt: skip
+
+    def trees(self) -> Iterator[ManyFigures]:
+        depth = self.effort.tree_depth
+        figures = (
+            Figure("wall", "wall time", "s", {**TREE_WALL}),
+            Figure("cpu", "CPU time", "s", {"go": TREE_CPU}),
+            Figure("rss", "peak RSS", "MiB", {"go": NOT_MORE}),
+            Figure("pause_max", "longest pause", "us"),
+        )
+        yield self.workload("trees", f"depth {depth}", ("go", "boehm", "mimalloc"), figures,
+                            "tree", depth, same="nodes")  # fmt: skip
+
+    def live_graph(self) -> Iterator[ManyFigures]:
+        mib, rounds = self.effort.graph_mib, self.effort.graph_rounds
+        figures = (
+            Figure("wall", "wall time", "s"),
+            Figure("cpu", "CPU time", "s"),
+            Figure("rss", "peak RSS", "MiB"),
+            Figure("marked", "MiB marked a CPU second", "MiB/s", {"go": MARKED}),
+            Figure("pause_p50", "median pause", "us"),
+            Figure("pause_p999", "p99.9 pause", "us", {"go": NOT_MORE, None: SHORT}),
+            Figure("latency_p50", "median allocation", "us"),
+            Figure("latency_p9999", "p99.99 allocation", "us", {"go": NOT_MORE}),
+            Figure("latency_max", "longest allocation", "us"),
+        )
+        yield self.workload("live_graph", f"{mib} MiB", ("go", "boehm", "mimalloc"), figures,
+                            "graph", mib, rounds, same="live")  # fmt: skip
+
+    def pauses(self) -> Iterator[ManyFigures]:
+        figures = (
+            Figure("pause_p50", "median pause", "us"),
+            Figure("pause_p999", "p99.9 pause", "us", {"go": NOT_MORE, None: SHORT}),
+        )
+        free = reporting.available_mib()
+        for mib in self.effort.pauses_mib:
+            if free < mib * 2.5 + 512:
+                self.notes.append(f"pauses {mib} MiB is skipped: {free} MiB of memory are free")
+                continue
+            peers = ("go", "boehm") if mib <= 1024 else ("go",)
+            yield self.workload("pauses", f"{mib} MiB", peers, figures,
+                                "pauses", mib, self.effort.cycles)  # fmt: skip
+
+    def barrier(self) -> Iterator[ManyFigures]:
+        depth, mib = self.effort.tree_depth, min(self.effort.graph_mib, 256)
+        yield self.workload("barrier", "trees, collector off, over plain stores", (),
+                            (Figure("ratio", "", "x", {None: BARRIER_OFF}),),
+                            "tree-off", OFF_DEPTH, self.effort.pairs)  # fmt: skip
+        yield ManyFigures("barrier", "trees, collector on", self.figures("gomem", "tree", depth),
+                          {"plain stores": self.figures("gomem", "tree-plain", depth)},
+                          (Figure("cpu", "CPU time", "s"),), "nodes")  # fmt: skip
+        figures = (Figure("off", "off", "ns"), Figure("on", "on", "ns"))
+        yield self.workload("barrier", "a store at a random place", ("go",), figures,
+                            "barrier", mib, self.effort.cycles)  # fmt: skip
+
+    def workers(self) -> Iterator[Case]:
+        mib = self.effort.graph_mib
+
+        def marking(workers: int) -> float:
+            return self.figures("gomem", "marking", mib, PROCS_OF_WORKERS[workers])()["mark"]
+
+        yield Case("workers", f"marking {mib} MiB, speed-up", lambda: marking(1) / marking(2), {},
+                   "x", {None: TWO_WORKERS}, heavy=True)  # fmt: skip
+
+
+GROUPS = ("trees", "live_graph", "pauses", "barrier", "workers")
+
+
+def draw(report: reporting.Report, folder: Path) -> None:
+    """The longest pauses over the size of the live heap, as pauses.svg."""
+    import numpy as np
+
+    from gomem._chart import Line, line_chart
+
+    found = [(int(m[1]), row) for row in report.rows if row.group == "pauses" and row.peer == "go"
+             if (m := re.match(r"(\d+) MiB: p99.9 pause", row.name))]  # fmt: skip
+    if not found:
+        return
+    x = np.array([math.log2(mib) for mib, _ in found])
+    lines = [Line("gomem", np.array([row.gomem for _, row in found]), "#2a6fbb"),
+             Line("Go", np.array([row.peer_value for _, row in found]), "#c0504d", "5 3")]  # fmt: skip
+    picture = line_chart(x, lines, x_label="p99.9 pause by live heap, in MiB, as a power of two",
+                         y_text=lambda us: f"{us:g} us")  # fmt: skip
+    (folder / "pauses.svg").write_text(picture + "\n")
+
+
+def main(
+    quick: bool = False, json_path: str | None = None, groups: tuple[str, ...] = GROUPS
+) -> int:
+    """Measures and prints; 1 if gomem's own program cannot be built or a workload fails."""
+    try:
+        programs = build(COLLECTORS)
+    except OSError as e:
+        print(e, file=sys.stderr)
+        return 1
+    bench = Bench(programs, QUICK if quick else FULL)
+    cases = [case for group in groups for case in getattr(bench, group)()]
+    rows = run_cases(cases, bench.effort.rounds, bench.effort.rounds, bench.notes)
+    report = reporting.Report(reporting.machine(programs.versions), quick,
+                              [*programs.skipped, *bench.notes], rows)  # fmt: skip
+    return report.finish(json_path)
+
+
+if __name__ == "__main__":
+    sys.exit(
+        reporting.command_line(
+            "measure gomem's collector against Go's and others", "gc", GROUPS, main, draw
+        )
+    )

@@ -1,0 +1,3 @@
+module gomem/benchmarks/peers/gocollected
+
+go 1.22
