@@ -49,7 +49,7 @@ class Effort:
 
 
 FULL = Effort(5, 20, 512, 60, (16, 64, 256, 1024, 4096), 20, 25)
-QUICK = Effort(3, 12, 16, 5, (4, 16), 5, 5)
+QUICK = Effort(3, 16, 16, 5, (4, 16), 5, 5)
 OFF_DEPTH = 10
 
 
