@@ -14,6 +14,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -129,13 +130,17 @@ class Bench:
                             "barrier", mib, self.effort.cycles)  # fmt: skip
 
     def workers(self) -> Iterator[Case]:
-        mib = self.effort.graph_mib
+        def speed_up(*workload: object) -> float:
+            one, two = (
+                self.figures("gomem", *workload, PROCS_OF_WORKERS[n])()["mark"] for n in (1, 2)
+            )
+            return one / two
 
-        def marking(workers: int) -> float:
-            return self.figures("gomem", "marking", mib, PROCS_OF_WORKERS[workers])()["mark"]
-
-        yield Case("workers", f"marking {mib} MiB, speed-up", lambda: marking(1) / marking(2), {},
-                   "x", {None: TWO_WORKERS}, heavy=True)  # fmt: skip
+        graph, depth = self.effort.graph_mib, self.effort.tree_depth
+        for name, workload in ((f"a graph of {graph} MiB", ("marking", graph)),
+                               (f"a tree of depth {depth}", ("tree-marking", depth))):  # fmt: skip
+            yield Case("workers", f"{name}, speed-up", partial(speed_up, *workload), {}, "x",
+                       {None: TWO_WORKERS}, heavy=True)  # fmt: skip
 
 
 GROUPS = ("trees", "live_graph", "pauses", "barrier", "workers")

@@ -28,7 +28,13 @@ typedef char heap_handle;
 typedef char heap_handle;
 #endif
 
-enum { WORD_BYTES = 8, FRAME_SLOTS = 2, ROOTS = 2, MAX_PAUSES = 4096 };
+enum {
+    WORD_BYTES = 8,
+    FRAME_SLOTS = 2,
+    ROOTS = 2,
+    MAX_PAUSES = 4096,
+    COLLECTIONS = 6, /* how often a workload asks for one, if nobody says */
+};
 
 /* A kind of object. */
 struct shape {
@@ -200,6 +206,11 @@ static inline void *heap_new(heap_handle h, const struct shape *s)
 void figure(const char *name, double value);
 /* Lines pauses, pause_p50, pause_p999 and pause_max, in microseconds; none without pauses. */
 void figures_of_pauses(void);
+
+/* Collects COLLECTIONS times. Line mark: milliseconds of marking, the median. pre: as heap_collect. */
+void figure_mark_time(void);
+/* Sorts the values. */
+double median(double *values, size_t n);
 
 struct workload {
     const char *name;

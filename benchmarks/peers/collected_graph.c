@@ -32,7 +32,6 @@ enum {
     VALUE_BYTES = 464, /* of the eight sizes together */
     UNIT_BYTES = BUCKETS * WORD_BYTES + 2 * ENTRIES * (24 + VALUE_BYTES / VALUE_SIZES) + 16,
     CHURN_SHARE = 10, /* one in ten */
-    COLLECTIONS = 6,
     SLOTS = 4096,
     BATCH = 1024,
 };
@@ -232,18 +231,6 @@ static double live_mib(const struct graph *g)
 
 /* --- The workloads --- */
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double values[COLLECTIONS])
-{
-    qsort(values, COLLECTIONS, sizeof *values, by_value);
-    return (values[COLLECTIONS / 2 - 1] + values[COLLECTIONS / 2]) / 2;
-}
-
 static void figure_marked(const struct graph *g)
 {
     double rates[COLLECTIONS];
@@ -253,7 +240,7 @@ static void figure_marked(const struct graph *g)
         rates[i] = live_mib(g) / (process_cpu_now() - start);
     }
     if (heap_collections() > 0)
-        figure("marked", median(rates));
+        figure("marked", median(rates, COLLECTIONS));
 }
 
 static void run_graph(char **arguments)
@@ -286,12 +273,7 @@ static void run_marking(char **arguments)
     struct graph g = {.h = heap_enter()};
     build(&g, strtoull(arguments[0], NULL, 10));
     heap_leave(g.h);
-    double times[COLLECTIONS];
-    for (unsigned i = 0; i < COLLECTIONS; i++) {
-        heap_collect();
-        times[i] = 1e-6 * (double)heap_mark_time();
-    }
-    figure("mark", median(times));
+    figure_mark_time();
 }
 
 /* --- Beside a thread that collects --- */

@@ -17,6 +17,28 @@ void figure(const char *name, double value)
     printf("%s %.9g\n", name, value);
 }
 
+static int doubles_by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+double median(double *values, size_t n)
+{
+    qsort(values, n, sizeof *values, doubles_by_value);
+    return n % 2 == 1 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
+}
+
+void figure_mark_time(void)
+{
+    double times[COLLECTIONS];
+    for (unsigned i = 0; i < COLLECTIONS; i++) {
+        heap_collect();
+        times[i] = 1e-6 * (double)heap_mark_time();
+    }
+    figure("mark", median(times, COLLECTIONS));
+}
+
 static int by_value(const void *a, const void *b)
 {
     uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;

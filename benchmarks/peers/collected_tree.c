@@ -8,6 +8,9 @@
  *   tree-off DEPTH PAIRS  the collector works only when it is asked to, with the clock stopped: trees of
  *                         DEPTH are built and counted in turns with barrier and with plain stores, PAIRS
  *                         times. Figures: barrier, plain (ns a node), ratio of the two: medians
+ *   tree-marking DEPTH PROCS
+ *                         six collections of a tree with nothing else going on: figure mark, ms between
+ *                         the two stops, the median
  *
  * Called by collected_main.c.
  *
@@ -171,18 +174,6 @@ static double part(make_function *maker, int depth)
     return 1e9 * took / (double)nodes;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *values, size_t n)
-{
-    qsort(values, n, sizeof *values, by_value);
-    return n % 2 == 1 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
-}
-
 static void run_tree_off(char **arguments)
 {
     int depth = atoi(arguments[0]), pairs = arguments[1] != NULL ? atoi(arguments[1]) : 1;
@@ -205,9 +196,22 @@ static void run_tree_off(char **arguments)
     figure("ratio", median(ratio, (size_t)pairs));
 }
 
+static void run_tree_marking(char **arguments)
+{
+    heap_start(false, arguments[1] != NULL ? (unsigned)atoi(arguments[1]) : 2);
+    shape_prepare(&node_shape);
+    heap_handle h = heap_enter();
+    struct frame f;
+    frame_push(&f);
+    f.slots[0] = make(h, atoi(arguments[0]));
+    heap_leave(h);
+    figure_mark_time();
+}
+
 const struct workload tree_workloads[] = {
     {"tree", run_tree},
     {"tree-plain", run_tree_plain},
     {"tree-off", run_tree_off},
+    {"tree-marking", run_tree_marking},
     {NULL, NULL},
 };

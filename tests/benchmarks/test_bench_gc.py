@@ -89,5 +89,5 @@ def test_a_quick_run_writes_its_rows(tmp_path: Path) -> None:
     rows = json.loads(path.read_text())["rows"]
     names = {row["name"] for row in rows}
     assert {"trees, collector off, over plain stores", "trees, collector on: CPU time",
-            "marking 16 MiB, speed-up"} <= names  # fmt: skip
+            "a graph of 16 MiB, speed-up", "a tree of depth 16, speed-up"} <= names  # fmt: skip
     assert all(row["gomem"] > 0 for row in rows)
