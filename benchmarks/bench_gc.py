@@ -146,7 +146,7 @@ class Bench:
 GROUPS = ("trees", "live_graph", "pauses", "barrier", "workers")
 
 
-def draw(report: reporting.Report, folder: Path) -> None:
+def draw(report: reporting.Report, folder: Path) -> str:
     """The longest pauses over the size of the live heap, as pauses.svg."""
     import numpy as np
 
@@ -155,13 +155,14 @@ def draw(report: reporting.Report, folder: Path) -> None:
     found = [(int(m[1]), row) for row in report.rows if row.group == "pauses" and row.peer == "go"
              if (m := re.match(r"(\d+) MiB: p99.9 pause", row.name))]  # fmt: skip
     if not found:
-        return
+        return ""
     x = np.array([math.log2(mib) for mib, _ in found])
     lines = [Line("gomem", np.array([row.gomem for _, row in found]), "#2a6fbb"),
              Line("Go", np.array([row.peer_value for _, row in found]), "#c0504d", "5 3")]  # fmt: skip
     picture = line_chart(x, lines, x_label="p99.9 pause by live heap, in MiB, as a power of two",
                          y_text=lambda us: f"{us:g} us")  # fmt: skip
     (folder / "pauses.svg").write_text(picture + "\n")
+    return "\n![p99.9 pause by live heap, gomem and Go](pauses.svg)\n"
 
 
 def main(

@@ -153,10 +153,16 @@ def available_mib() -> int:
     return 0
 
 
-def write_readme(json_paths: list[Path], readme: Path, topic: str) -> Report:
+def write_readme(
+    json_paths: list[Path],
+    readme: Path,
+    topic: str,
+    draw: Callable[[Report, Path], str] | None = None,
+) -> None:
     """Puts a run's figures between the topic's marks in README.md.
 
-    Of more than one run, a later one's groups replace those of the same name.
+    Of more than one run, a later one's groups replace those of the same name. draw makes pictures in the
+    folder of README.md, and says how it shows them.
     """
     first, *later = [Report.from_json(json.loads(path.read_text())) for path in json_paths]
     report = first
@@ -167,8 +173,8 @@ def write_readme(json_paths: list[Path], readme: Path, topic: str) -> Report:
     _, found_end, after = rest.partition(end)
     if not (found and found_end):
         raise ValueError(f"{readme} has no place for figures of {topic}")
-    readme.write_text(f"{before}{begin}\n{report.as_markdown()}\n{end}{after}")
-    return report
+    shown = "" if draw is None else draw(report, readme.parent)
+    readme.write_text(f"{before}{begin}\n{report.as_markdown()}\n{shown}{end}{after}")
 
 
 def command_line(
@@ -176,9 +182,9 @@ def command_line(
     topic: str,
     groups: tuple[str, ...],
     main: Callable[[bool, str | None, tuple[str, ...]], int],
-    draw: Callable[[Report, Path], None] = lambda report, folder: None,
+    draw: Callable[[Report, Path], str] | None = None,
 ) -> int:
-    """What a script of benchmarks does when it is run; draw: pictures for README.md."""
+    """What a script of benchmarks does when it is run; draw: see write_readme."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="a coarse answer in under a minute")
     parser.add_argument("--json", metavar="PATH", help="also write the rows as JSON; - is stdout")
@@ -188,7 +194,7 @@ def command_line(
                         help="measure nothing: put the figures of these files into README.md")  # fmt: skip
     args = parser.parse_args()
     if args.markdown:
-        folder = Path(__file__).parent
-        draw(write_readme(list(map(Path, args.markdown)), folder / "README.md", topic), folder)
+        readme = Path(__file__).with_name("README.md")
+        write_readme(list(map(Path, args.markdown)), readme, topic, draw)
         return 0
     return main(args.quick, args.json, tuple(args.only or groups))

@@ -22,6 +22,7 @@
  */
 #include <pthread.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "collected.h"
 
@@ -280,14 +281,17 @@ static void run_marking(char **arguments)
 
 struct collector {
     unsigned cycles;
+    unsigned idle_us; /* between two of them */
     uint32_t done; /* atomic */
 };
 
 static void *collect(void *arg)
 {
     struct collector *c = arg;
-    for (unsigned i = 0; i < c->cycles; i++)
+    for (unsigned i = 0; i < c->cycles; i++) {
         heap_collect();
+        usleep(c->idle_us);
+    }
     __atomic_store_n(&c->done, 1, __ATOMIC_RELEASE);
     return NULL;
 }
@@ -341,7 +345,7 @@ static void run_barrier(char **arguments)
     for (unsigned i = 0; i < SLOTS; i++)
         heap_write(g.h, &table[i], lists()[i % g.units]);
     uint64_t ns[2] = {0}, batches[2] = {0};
-    struct collector c = {0};
+    struct collector c = {.idle_us = 1000}; /* some batches without */
     pthread_t thread = start_collecting(&c, arguments[1]);
     while (collecting(&c)) {
         bool on = heap_barrier_is_on(g.h); /* it changes at safepoints only */

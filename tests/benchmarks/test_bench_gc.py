@@ -50,7 +50,7 @@ def test_other_work_is_no_comparison() -> None:
 def test_pauses_are_drawn(tmp_path: Path) -> None:
     rows = [Row("pauses", f"{mib} MiB: p99.9 pause", "us", 30.0, "go", 60.0, 0.5, (0.4, 0.6), 5)
             for mib in (16, 64, 256)]  # fmt: skip
-    bench_gc.draw(Report({}, False, [], rows), tmp_path)
+    assert "](pauses.svg)" in bench_gc.draw(Report({}, False, [], rows), tmp_path)
     root = ET.fromstring((tmp_path / "pauses.svg").read_text())
     paths = [
         path for path in root.iter() if path.tag.endswith("path") and path.get("fill") == "none"
