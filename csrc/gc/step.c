@@ -34,6 +34,8 @@ static bool is_white(struct gc *gc, const struct gc_proc *gp, uintptr_t p)
 void step_note_shade(struct gc *gc, uint32_t p, uintptr_t slot, uintptr_t old, uintptr_t new)
 {
     const struct gc_proc *gp = &gc->procs[p];
+    if (old == 0 && new == 0)
+        return;
     struct gomem_shade shade = {
         .slot = slot,
         .old = old,
