@@ -27,6 +27,10 @@ enum gomem_mutation {
     MUTATE_NO_LATE_TABLE_SCAN,      /* tables that come while marking goes on are not scanned */
     MUTATE_NO_OVERFLOW_RESCAN,      /* what no buffer could hold is forgotten */
     MUTATE_NO_OBLETS,               /* only the beginning of a large object is scanned */
+    MUTATE_NO_MARKS_CLEARED,        /* sweeping leaves marks behind */
+    MUTATE_NO_SWEEPGEN,             /* and does not say that it was there */
+    MUTATE_NO_CREDIT_TAKEN,         /* background credit is spent without being taken */
+    MUTATE_NO_NEW_TRIGGER,          /* the heap is not told when the next cycle is due */
 };
 
 #ifndef GOMEM_MUTATE

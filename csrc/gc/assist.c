@@ -60,7 +60,7 @@ static void assist(struct gc *gc, struct gc_proc *gp, uint64_t allocated)
     if (gp->debt <= 0)
         return;
     int64_t credit = take_credit(gc, (int64_t)gp->debt + 1);
-    gp->credit_taken += credit;
+    gp->credit_taken += MUTATED(NO_CREDIT_TAKEN) ? 0 : credit;
     gp->debt -= (double)credit;
     if (gp->debt <= 0)
         return;

@@ -159,7 +159,8 @@ void cycle_set_trigger(struct gc *gc)
 {
     update_memory(gc);
     uint64_t t = pacer_trigger(&gc->pacer);
-    store_relaxed(&gc->h->gc.trigger, t);
+    if (!MUTATED(NO_NEW_TRIGGER) || gc->num_gc == 0)
+        store_relaxed(&gc->h->gc.trigger, t);
 }
 
 static void pace_next(struct gc *gc, int64_t duration)

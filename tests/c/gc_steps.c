@@ -391,7 +391,7 @@ static void open_world(struct world *w)
     struct gomem_options o = gomem_options_default();
     struct gomem_error err;
     memset(w, 0, sizeof *w);
-    o.gogc = -1;
+    o.gogc = below(2) ? -1 : 1000; /* no cycle by itself: the programs are small */
     o.barrier = below(3) == 0 ? GOMEM_BARRIER_DIJKSTRA : GOMEM_BARRIER_HYBRID;
     CHECK(gomem_runtime_new(&o, &w->rt, &err) == GOMEM_OK);
     w->frame.f.n = FRAME + TINIES;
@@ -400,6 +400,10 @@ static void open_world(struct world *w)
     for (unsigned t = 0; t < TABLES; t++)
         add_table(w, &w->tables[t]);
     enter(w);
+    for (unsigned i = below(2) ? 15 : 0; i > 0; i--) {
+        new_object(w);
+        link_objects(w, false);
+    }
 }
 
 static void close_world(struct world *w)
