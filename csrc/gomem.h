@@ -323,9 +323,10 @@ GOMEM_API size_t gomem_gc_cycles(struct gomem_runtime *rt, struct gomem_gc_cycle
 
 /* --- One cycle, step by step ---
  *
- * The caller drives a cycle in place of the collector's thread. Between two steps the world runs: anybody may
- * allocate, write pointers, drop roots. No other cycle runs meanwhile, so that an allocation for which memory is
- * short may fail although there is garbage. By threads that hold no P; several take turns. */
+ * The caller drives a cycle in place of the collector's thread. Between two steps the world runs: anybody
+ * may allocate, write pointers, drop roots. No other cycle runs meanwhile, so that an allocation for
+ * which memory is short may fail although there is garbage. By threads that hold no P; several take
+ * turns. */
 
 enum gomem_gc_phase {
     GOMEM_GC_OFF,
@@ -357,19 +358,19 @@ struct gomem_shade {
     uint8_t old_shaded, value_shaded;
 };
 
-/* GOMEM_BUSY if one is stepped already. Waits for a cycle that runs. assists: who allocates marks as well, as
- * it is otherwise. *id names the cycle. */
+/* GOMEM_BUSY if one is stepped already. Waits for a cycle that runs. assists: who allocates marks as
+ * well, as it is otherwise. *id names the cycle. */
 GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_step_begin(struct gomem_runtime *rt, bool assists,
                                                             uint64_t *id);
 /* One step; kind NONE when the cycle with this id is done. */
 GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_step(struct gomem_runtime *rt, uint64_t id,
                                                       struct gomem_gc_step *out);
-/* All that is left of the phase, and into the next; *out: which that is. MARK_TERMINATION may be followed by MARK
- * once more, if the program has shaded something. */
+/* All that is left of the phase, and into the next; *out: which that is. MARK_TERMINATION may be followed
+ * by MARK once more, if the program has shaded something. */
 GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_step_phase(struct gomem_runtime *rt, uint64_t id,
                                                             enum gomem_gc_phase *out);
-/* Moves out what the barrier was told since the last call, or the beginning: how many; *lost: how many more there
- * were than are remembered (4096), or than `capacity`. */
+/* Moves out what the barrier was told since the last call, or the beginning: how many; *lost: how many
+ * more there were than are remembered (4096), or than `capacity`. */
 GOMEM_API size_t gomem_step_shades(struct gomem_runtime *rt, struct gomem_shade *out,
                                    size_t capacity, size_t *lost);
 
@@ -488,8 +489,8 @@ GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_graph_read(struct gomem_runtime
                                                             size_t most_objects,
                                                             struct gomem_graph *out);
 GOMEM_API void gomem_graph_free(struct gomem_graph *graph);
-/* Walks every structure: GOMEM_CORRUPT with what is wrong and where. While marking goes on it is looked at as well:
- * nobody marks meanwhile. */
+/* Walks every structure: GOMEM_CORRUPT with what is wrong and where. While marking goes on it is looked
+ * at as well: nobody marks meanwhile. */
 GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_verify(struct gomem_runtime *rt,
                                                         struct gomem_error *err);
 

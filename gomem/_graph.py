@@ -61,9 +61,7 @@ def _layers(starts: Sequence[int], links: dict[int, list[int]], seen: set[int]) 
     return layers
 
 
-def _place(
-    layers: list[list[int]], top: float, tallest: int, places: dict[int, _Place]
-) -> float:
+def _place(layers: list[list[int]], top: float, tallest: int, places: dict[int, _Place]) -> float:
     """Places the objects of layers below ``top``; where they end."""
     x, bottom = float(LEFT), top
     for layer in layers:
@@ -155,8 +153,8 @@ def _frame(colors: Colors, width: float, height: float, content: str) -> str:
         f"<style>.n{{font:8.5px monospace;fill:{INK}}}.t{{font:11px sans-serif;fill:{INK}}}"
         f".q{{font:10px sans-serif;fill:{FAINT}}}</style>"
         f'<defs><marker id="gomem-arrow" viewBox="0 0 6 6" refX="2" refY="3" markerWidth="6" '
-        f'markerHeight="6" markerUnits="userSpaceOnUse" orient="auto-start-reverse"><path d="M0 0L6 3L0 6z" fill="{FAINT}"/>'
-        "</marker></defs>"
+        'markerHeight="6" markerUnits="userSpaceOnUse" orient="auto-start-reverse">'
+        f'<path d="M0 0L6 3L0 6z" fill="{FAINT}"/></marker></defs>'
         f'<rect width="{width:.0f}" height="{height:.0f}" rx="6" fill="{GROUND}"/>'
         f'<text x="12" y="17" class="t">{escape(f"phase: {colors.phase}")}</text>{content}'
         f"{_legend(colors, height - 14)}</svg>"
@@ -164,7 +162,7 @@ def _frame(colors: Colors, width: float, height: float, content: str) -> str:
 
 
 def graph_svg(colors: Colors) -> str:
-    """Every object as a disc of its colour, every pointer as an arrow; short ones on the left are roots."""
+    """Every object as a disc of its colour, every pointer as an arrow; short ones are roots."""
     links, rooted = _links(colors)
     places: dict[int, _Place] = {}
     seen: set[int] = set()
@@ -174,9 +172,7 @@ def graph_svg(colors: Colors) -> str:
     if unreached:
         if bottom > TOP + RADIUS:
             bottom += 8
-        out.append(
-            f'<text x="12" y="{bottom + 4:.0f}" class="q">no root leads here</text>'
-        )
+        out.append(f'<text x="12" y="{bottom + 4:.0f}" class="q">no root leads here</text>')
         bottom = _place(unreached, bottom + 24, TALLEST_UNREACHED, places)
     for source, targets in links.items():
         for target in targets:

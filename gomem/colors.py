@@ -22,7 +22,7 @@ PHASES = ("off", "sweep termination", "mark", "mark termination", "sweep")
 MOST_DRAWN = 300
 """Up to so many objects a picture shows each of them."""
 
-SYMBOLS = ("○", "◐", "●", "×")
+SYMBOLS = ("○", "◐", "●", "✕")
 
 
 class Colors(Mapping[int, str]):
@@ -34,8 +34,8 @@ class Colors(Mapping[int, str]):
 
     white: not marked. While marking goes on, nothing has led there yet; between cycles all objects are.
     grey: marked, or in the buffer of a P's barrier, and to be scanned.
-    black: marked, and scanned or without pointers; what is allocated while marking goes on; after it, what
-    lives in spans that are not swept yet.
+    black: marked, and scanned or without pointers; what is allocated while marking goes on; after
+    it, what lives in spans that are not swept yet.
     garbage: not reached by the marking that has ended, and not swept yet.
 
     ``array`` is a structured array by address: address, size (bytes of the slot that its user may use),
@@ -44,8 +44,8 @@ class Colors(Mapping[int, str]):
     object), or is None when there were more objects than pictures show (300). ``phase`` is the
     collector's: ``"off"``, ``"sweep termination"``, ``"mark"``, ``"mark termination"`` or ``"sweep"``.
 
-    In a notebook it is a picture of the graph, or of counts by size class if the heap is large; ``print``
-    shows the same as text.
+    In a notebook it is a picture of the graph, or of counts by size class if the heap is large;
+    ``print`` shows the same as text.
     """
 
     def __init__(self, heap: Heap) -> None:

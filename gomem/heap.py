@@ -159,9 +159,10 @@ class Heap(_core.Heap):
     size_classes: a :class:`gomem.SizeClasses`; by default Go's.
     madvdontneed: give memory back with MADV_DONTNEED, as Go does; False: with MADV_FREE.
     huge_pages: ``"default"`` (as the system is set, like Go), ``"always"`` or ``"never"``.
-    barrier: what a pointer write greys while the collector marks: ``"hybrid"``, what it overwrites and what
-        it writes, as Go since 1.8; ``"dijkstra"``, what it writes, as Go before: then frames of C
-        programs are scanned once more in the stop that ends marking (``gc_cycles`` has the figures).
+    barrier: what a pointer write greys while the collector marks: ``"hybrid"``, what it overwrites
+        and what it writes, as Go since 1.8; ``"dijkstra"``, what it writes, as Go before: then
+        frames of C programs are scanned once more in the stop that ends marking (``gc_cycles`` has
+        the figures).
 
     Raises ValueError or TypeError for arguments out of range, MemoryError if the system refuses the
     memory for the heap's own structures (about 2 MB). A heap is a context manager that closes it.
@@ -348,11 +349,12 @@ class Heap(_core.Heap):
                     cycle.step()
                     print(heap.colors())
 
-        The collector's own thread rests meanwhile; it is the same code that runs. Waits for a cycle that is
-        under way. Until the cycle is finished, ``gc()`` and another ``step_gc()`` raise BusyError, and an
-        allocation for which memory is short raises MemoryError without a collection. Settings take effect as
-        always: a new ``gogc`` or memory limit with the goal of the next cycle. After a fork parent and child
-        each go on with theirs. Raises HeapClosedError.
+        The collector's own thread rests meanwhile; it is the same code that runs. Waits for a cycle
+        that is under way. Until the cycle is finished, ``gc()`` and another ``step_gc()`` raise
+        BusyError, and an allocation for which memory is short raises MemoryError without a
+        collection. Settings take effect as always: a new ``gogc`` or memory limit with the goal of
+        the next cycle. After a fork parent and child each go on with theirs. Raises
+        HeapClosedError.
         """
         from gomem.steps import StepCycle
 
@@ -361,8 +363,9 @@ class Heap(_core.Heap):
     def colors(self) -> Colors:
         """Which objects are white, grey, black or garbage at this moment: a :class:`Colors`.
 
-        The world is stopped for it, and the collector's threads stand still. It shows itself as a picture
-        of the graph in a notebook. Raises HeapClosedError, and MemoryError if there is none for the answer.
+        The world is stopped for it, and the collector's threads stand still. It shows itself as a
+        picture of the graph in a notebook. Raises HeapClosedError, and MemoryError if there is none
+        for the answer.
         """
         from gomem.colors import Colors
 

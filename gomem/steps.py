@@ -51,10 +51,11 @@ class Shade(NamedTuple):
 class StepCycle:
     """A cycle of the collector that moves only when it is told to.
 
-    :meth:`step` advances it by one grey object, :meth:`next_phase` by a phase; iterating makes all steps.
-    In between the heap can be used: while ``phase`` is ``"mark"`` or ``"mark termination"``, pointer
-    writes go through the barrier and new objects are black. Leaving the ``with`` block, :meth:`finish`, or
-    forgetting the object ends the cycle. Threads may share it: their steps take turns.
+    :meth:`step` advances it by one grey object, :meth:`next_phase` by a phase; iterating makes all
+    steps. In between the heap can be used: while ``phase`` is ``"mark"`` or ``"mark termination"``,
+    pointer writes go through the barrier and new objects are black. Leaving the ``with`` block,
+    :meth:`finish`, or forgetting the object ends the cycle. Threads may share it: their steps take
+    turns.
     """
 
     def __init__(self, heap: Heap, *, assists: bool = False) -> None:
@@ -128,8 +129,8 @@ class StepCycle:
     def next_phase(self) -> str:
         """Does all that is left of the phase; returns the phase that follows.
 
-        After ``"mark termination"`` that is ``"mark"`` once more if the barrier has greyed something since.
-        Raises HeapClosedError.
+        After ``"mark termination"`` that is ``"mark"`` once more if the barrier has greyed
+        something since. Raises HeapClosedError.
         """
         if not self.done:
             self._forget_shades()

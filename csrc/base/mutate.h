@@ -2,8 +2,9 @@
  *
  *   if (!MUTATED(NO_DELETION_BARRIER)) ...
  *
- * A build defines GOMEM_MUTATE as one name of the list; normal builds define nothing, and the compiler sees a
- * constant. What each mutation must break, and which check says so, is in tests/gc/test_mutations.py.
+ * A build defines GOMEM_MUTATE as one name of the list; normal builds define nothing, and the compiler
+ * sees a constant. What each mutation must break, and which check says so, is in
+ * tests/gc/test_mutations.py.
  *
  * Concurrency: constants.
  * Go: no counterpart.

@@ -7,9 +7,9 @@
  *
  * Called by runtime/.
  *
- * Invariants (gc_verify): while marking, every object that a black one leads to is marked or in a
- * buffer; at its end everything reachable is marked (gc_verify_marks). bg_credit is what was given less what
- * was taken.
+ * Invariants (gc_verify): while marking, every object that a black one leads to is marked or in a buffer;
+ * at its end everything reachable is marked (gc_verify_marks). bg_credit is what was given less what was
+ * taken.
  *
  * Concurrency: fields say who may touch them. Rank GC.
  * Go: mgc.go.
@@ -105,11 +105,10 @@ void gc_fork_child(struct gc *gc);
 /* Asks the thread for a cycle, unless one runs. */
 void gc_trigger(struct gc *gc);
 
-/* Is everything that can be reached marked, in what is not swept yet kept? pre: the world is stopped, and marking
- * has just ended. */
+/* Are all objects that can be reached marked? pre: the world is stopped, and marking has just ended. */
 bool gc_verify_marks(struct gc *gc, char *why, size_t why_size);
-/* What must hold in whatever phase the collector is (verify.c): GOMEM_CORRUPT, with what does not. pre: the world
- * is stopped. */
+/* What must hold in whatever phase the collector is (verify.c): GOMEM_CORRUPT, with what does not. pre:
+ * the world is stopped. */
 MUST_USE enum gomem_status gc_verify(struct gc *gc, struct gomem_error *err);
 
 #endif

@@ -10,8 +10,8 @@
 
 #include "gc/gc.h"
 
-/* Fills *out (zeroed); pointers only if there are at most `most_objects` objects. GOMEM_OUT_OF_MEMORY: nothing is
- * in it. */
+/* Fills *out (zeroed); pointers only if there are at most `most_objects` objects. GOMEM_OUT_OF_MEMORY:
+ * nothing is in it. */
 MUST_USE enum gomem_status graph_read(struct gc *gc, size_t most_objects, struct gomem_graph *out);
 void graph_free(struct gomem_graph *g);
 

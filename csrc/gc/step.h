@@ -1,13 +1,13 @@
 /* Step mode: one cycle that its caller drives, a grey object or a phase at a time.
  *
  * The caller's thread does, through cycle.h, what the collector's thread does otherwise; that one runs no
- * cycle meanwhile. Between two steps the program runs, with the barrier on while marking goes on. Who allocates
- * marks nothing, unless asked to. What the barrier does is written down.
+ * cycle meanwhile. Between two steps the program runs, with the barrier on while marking goes on. Who
+ * allocates marks nothing, unless asked to. What the barrier does is written down.
  *
  * Called by runtime/ and, to write down, by assist.c.
  *
- * Invariant: while `active`, started == wanted or the one cycle wanted meanwhile waits; the hook of the heap is
- * the stepper's if it does not want assists.
+ * Invariant: while `active`, started == wanted or the one cycle wanted meanwhile waits; the hook of the
+ * heap is the stepper's if it does not want assists.
  *
  * Concurrency: a step holds cycle_lock; between steps nobody does. So steps by several threads take turns.
  * Go: no counterpart.

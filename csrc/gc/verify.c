@@ -165,9 +165,9 @@ static void cover_all_locked(struct look *l)
     l->has_covered = true;
 }
 
-/* No black object and no root that was scanned points to a white object that no barrier knows of. A frame may,
- * as its pointers are read without a barrier, if something grey leads there as well; with the insertion barrier it
- * is scanned once more in any case. */
+/* No black object and no root that was scanned points to a white object that no barrier knows of. A frame
+ * may, as its pointers are read without a barrier, if something grey leads there as well; with the
+ * insertion barrier it is scanned once more in any case. */
 static bool marking_may_point_to(struct look *l, struct mspan *s, unsigned i, bool frame)
 {
     uintptr_t object = span_object(s, i);
@@ -260,8 +260,8 @@ static bool verify_credit(struct gc *gc, char *why, size_t size)
     return false;
 }
 
-/* heap_marked <= trigger <= goal, and the heap was told of the trigger; while marking goes on the goal lies beyond
- * where it began. */
+/* heap_marked <= trigger <= goal, and the heap was told of the trigger; while marking goes on the goal
+ * lies beyond where it began. */
 static bool verify_pacer(struct gc *gc, char *why, size_t size)
 {
     const struct pacer *p = &gc->pacer;

@@ -158,8 +158,8 @@ static void pointers_behind_the_last_object(void)
     free(ends.slots);
 }
 
-/* With the insertion barrier alone what is cut off while marking goes on, and held by a frame only, is found when
- * frames are scanned once more; what nobody holds is freed at once. */
+/* With the insertion barrier alone what is cut off while marking goes on, and held by a frame only, is
+ * found when frames are scanned once more; what nobody holds is freed at once. */
 static void frames_are_scanned_again(enum gomem_barrier barrier)
 {
     struct gomem_options o = gomem_options_default();

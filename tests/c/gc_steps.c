@@ -3,10 +3,10 @@
  *   gc_steps seeds FIRST LAST      programs drawn from these seeds
  *   gc_steps bytes HEX             the one program that these bytes choose
  *
- * Two heaps. In each, objects with three pointers, large ones and pieces with headers among them, hang in a frame,
- * in root tables that come and go, and in each other; the model is the same graph, by number. After each operation
- * the heap verifies itself in the phase it is in, and what can be reached in the model is there in the heap. A whole
- * cycle without operations in between leaves exactly that.
+ * Two heaps. In each, objects with three pointers, large ones and pieces with headers among them, hang in
+ * a frame, in root tables that come and go, and in each other; the model is the same graph, by number.
+ * After each operation the heap verifies itself in the phase it is in, and what can be reached in the
+ * model is there in the heap. A whole cycle without operations in between leaves exactly that.
  *
  * Built with GOMEM_MUTATE it must fail: see tests/gc/test_mutations.py.
  */
@@ -227,7 +227,8 @@ static void link_objects(struct world *w, bool cut)
     w->models[from].child[i] = to;
 }
 
-/* What hangs somewhere is moved into a frame, and cut off: only what was overwritten tells the collector. */
+/* What hangs somewhere is moved into a frame, and cut off: only what was overwritten tells the collector.
+ * */
 static void steal(struct world *w)
 {
     uint32_t from = walk(w);

@@ -114,7 +114,7 @@ def test_collector_cases(profile: str) -> None:
     assert "gc_cases: ok" in succeeds(cdriver.build("gc_cases", profile))
 
 
-# First and last seed; tests/gc has more, and what these programs find when pieces of the collector are missing.
+# First and last seed. tests/gc has more, and what they find when pieces of the collector are missing.
 STEPS = {"check": ("1000", "1030"), "asan": ("2000", "2020"), "tsan": ("3000", "3008")}
 
 

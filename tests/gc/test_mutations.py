@@ -1,4 +1,4 @@
-"""Each piece of the collector left out of a test build: the checks notice. What cannot fail is worth nothing.
+"""Each piece of the collector left out of a test build: the checks notice.
 
 The program is tests/c/gc_steps.c; csrc/base/mutate.h lists what can be left out.
 """

@@ -211,7 +211,7 @@ def test_more_shades_than_are_remembered(heap: gomem.Heap) -> None:
 
 @pytest.mark.parametrize("barrier", ["hybrid", "dijkstra"])
 def test_floating_garbage(barrier: str) -> None:
-    """What is cut off while marking goes on: the hybrid barrier keeps it for a cycle, the other does not."""
+    """What is cut off while marking goes on: the hybrid barrier keeps it for a cycle."""
     with gomem.Heap(procs=1, barrier=barrier) as heap:
         assert heap.barrier == barrier
         top, _ = chain(heap, 10)
