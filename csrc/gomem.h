@@ -33,6 +33,7 @@ enum gomem_status {
     GOMEM_CLOSED,          /* the runtime was closed */
     GOMEM_CORRUPT,         /* a verifier found a broken invariant */
     GOMEM_BAD_FORMAT,      /* a file is not what it should be */
+    GOMEM_BUSY,            /* not while a cycle of the collector is stepped */
 };
 
 struct gomem_error {
@@ -147,6 +148,13 @@ enum gomem_huge_pages {
     GOMEM_HUGE_PAGES_NEVER,   /* MADV_NOHUGEPAGE (GODEBUG=disablethp=1) */
 };
 
+/* What a pointer write tells the collector while that marks. */
+enum gomem_barrier {
+    GOMEM_BARRIER_HYBRID,   /* the pointer it overwrites and the one it writes: Go's since 1.8 */
+    GOMEM_BARRIER_DIJKSTRA, /* the one it writes. Frames are scanned again, in a stopped world, at the end:
+                             * Go's before 1.8 */
+};
+
 struct gomem_options {
     uint32_t procs;        /* 1 to 1024 */
     int32_t gogc;          /* per cent; negative: off */
@@ -155,6 +163,7 @@ struct gomem_options {
     const struct gomem_size_classes *size_classes; /* NULL: Go's */
     bool madvdontneed;     /* release with MADV_DONTNEED (Go's default) or MADV_FREE */
     enum gomem_huge_pages huge_pages;
+    enum gomem_barrier barrier;
 };
 
 GOMEM_API struct gomem_options gomem_options_default(void);
@@ -287,8 +296,8 @@ static inline void gomem_init_root(uint64_t *slot, const void *object)
     __atomic_store_n(slot, (uint64_t)(uintptr_t)object, __ATOMIC_RELEASE);
 }
 
-/* A whole cycle, sweep included (runtime.GC). GOMEM_CLOSED; GOMEM_OUT_OF_MEMORY if there can be no thread.
- * The caller holds no P. */
+/* A whole cycle, sweep included (runtime.GC). GOMEM_CLOSED; GOMEM_OUT_OF_MEMORY if there can be no thread;
+ * GOMEM_BUSY while a cycle is stepped. The caller holds no P. */
 GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_gc(struct gomem_runtime *rt);
 
 /* What a cycle was; times in ns, of the monotonic clock. */
@@ -303,11 +312,67 @@ struct gomem_gc_cycle {
     uint64_t heap_start, heap_end, heap_marked, goal; /* bytes; marked: alive after it */
     uint64_t scan_work;    /* bytes of objects with pointers, and of roots */
     uint32_t forced, restarts;
+    uint64_t barrier_writes, barrier_shaded; /* pointers written through the barrier; objects greyed by it */
+    uint64_t rescan_slots; /* of frames, scanned again at the end: GOMEM_BARRIER_DIJKSTRA */
+    int64_t rescan_ns;     /* doing so, and marking what that led to; part of pause_ns[1] */
 };
 
 /* The last cycles, oldest first: how many there are; fills at most `capacity`. */
 GOMEM_API size_t gomem_gc_cycles(struct gomem_runtime *rt, struct gomem_gc_cycle *out,
                                  size_t capacity);
+
+/* --- One cycle, step by step ---
+ *
+ * The caller drives a cycle in place of the collector's thread. Between two steps the world runs: anybody
+ * may allocate, write pointers, drop roots. No other cycle runs meanwhile, so that an allocation for
+ * which memory is short may fail although there is garbage. By threads that hold no P; several take
+ * turns. */
+
+enum gomem_gc_phase {
+    GOMEM_GC_OFF,
+    GOMEM_GC_SWEEP_TERMINATION, /* what the last cycle left is swept; then the world stops to begin marking */
+    GOMEM_GC_MARK,              /* the barrier is on, what is allocated is black */
+    GOMEM_GC_MARK_TERMINATION,  /* nothing grey is in sight: the world will stop to end marking */
+    GOMEM_GC_SWEEP,
+};
+
+enum gomem_step_kind {
+    GOMEM_STEP_NONE,    /* the cycle is done */
+    GOMEM_STEP_OBJECT,  /* a grey object was scanned, or a piece of a large one */
+    GOMEM_STEP_ROOTS,   /* some slots of root tables were */
+    GOMEM_STEP_BARRIER, /* what the barriers of Ps held was made grey */
+    GOMEM_STEP_SPAN,    /* a span was swept */
+    GOMEM_STEP_PHASE,   /* nothing was left to do in the phase: the next has begun */
+};
+
+struct gomem_gc_step {
+    enum gomem_step_kind kind;
+    enum gomem_gc_phase phase; /* after it */
+    uint64_t address;          /* OBJECT: what was scanned */
+    uint64_t bytes;            /* OBJECT, ROOTS: that were scanned */
+};
+
+/* What the barrier was told of a pointer write; *_shaded: the object was white until then. */
+struct gomem_shade {
+    uint64_t slot, old, value; /* old 0: there was no pointer, or the barrier does not look at it */
+    uint8_t old_shaded, value_shaded;
+};
+
+/* GOMEM_BUSY if one is stepped already. Waits for a cycle that runs. assists: who allocates marks as
+ * well, as it is otherwise. *id names the cycle. */
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_step_begin(struct gomem_runtime *rt, bool assists,
+                                                            uint64_t *id);
+/* One step; kind NONE when the cycle with this id is done. */
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_step(struct gomem_runtime *rt, uint64_t id,
+                                                      struct gomem_gc_step *out);
+/* All that is left of the phase, and into the next; *out: which that is. MARK_TERMINATION may be followed
+ * by MARK once more, if the program has shaded something. */
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_step_phase(struct gomem_runtime *rt, uint64_t id,
+                                                            enum gomem_gc_phase *out);
+/* Moves out what the barrier was told since the last call, or the beginning: how many; *lost: how many
+ * more there were than are remembered (4096), or than `capacity`. */
+GOMEM_API size_t gomem_step_shades(struct gomem_runtime *rt, struct gomem_shade *out,
+                                   size_t capacity, size_t *lost);
 
 /* --- Goroutine stacks --- */
 
@@ -388,7 +453,44 @@ GOMEM_API void gomem_page_states(struct gomem_runtime *rt, uint64_t base, size_t
                                  uint8_t *out);
 /* Bytes of arenas in physical memory now. */
 GOMEM_API uint64_t gomem_resident(struct gomem_runtime *rt);
-/* Walks every structure: GOMEM_CORRUPT with what is wrong and where. */
+enum gomem_colour {
+    GOMEM_WHITE,   /* not marked: while marking goes on nothing has led there yet */
+    GOMEM_GREY,    /* marked, or in the barrier's buffer, and to be scanned */
+    GOMEM_BLACK,   /* marked and scanned, or without pointers */
+    GOMEM_GARBAGE, /* not reached by the marking that has ended, and not swept yet */
+};
+
+/* An object, or a block of tiny ones. Between marking and sweeping its span it is black; swept, white. */
+struct gomem_object {
+    uint64_t address, size;
+    uint32_t size_class; /* 0: large */
+    uint8_t colour;      /* enum gomem_colour */
+    uint8_t noscan;
+    uint8_t shaded;      /* in the buffer of some P's barrier */
+};
+
+struct gomem_pointer {
+    uint64_t source; /* the object it is in; 0: a root */
+    uint64_t slot, target;
+};
+
+/* All objects by address, and the pointers between them. */
+struct gomem_graph {
+    size_t nobjects, npointers;
+    struct gomem_object *objects;
+    struct gomem_pointer *pointers;
+    enum gomem_gc_phase phase;
+    bool has_pointers;
+};
+
+/* As it is at one moment, in which nobody marks: pointers only if there are at most `most_objects` objects.
+ * GOMEM_CLOSED, GOMEM_OUT_OF_MEMORY: nothing is in *out. */
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_graph_read(struct gomem_runtime *rt,
+                                                            size_t most_objects,
+                                                            struct gomem_graph *out);
+GOMEM_API void gomem_graph_free(struct gomem_graph *graph);
+/* Walks every structure: GOMEM_CORRUPT with what is wrong and where. While marking goes on it is looked
+ * at as well: nobody marks meanwhile. */
 GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_verify(struct gomem_runtime *rt,
                                                         struct gomem_error *err);
 

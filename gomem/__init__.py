@@ -27,6 +27,7 @@ except ImportError as error:  # pragma: no cover
     raise
 
 from gomem._core import (
+    BusyError,
     CorruptHeapError,
     Error,
     HeapClosedError,
@@ -46,6 +47,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Arena",
+    "BusyError",
     "CorruptHeapError",
     "Error",
     "Fragmentation",

@@ -43,7 +43,30 @@ CYCLE = np.dtype(
         ("scan_work", "u8"),
         ("forced", "u4"),
         ("restarts", "u4"),
+        ("barrier_writes", "u8"),
+        ("barrier_shaded", "u8"),
+        ("rescan_slots", "u8"),
+        ("rescan_ns", "i8"),
     ]
+)
+
+# struct gomem_object, gomem_pointer and gomem_shade.
+OBJECT = np.dtype(
+    {
+        "names": ["address", "size", "size_class", "color", "noscan", "shaded"],
+        "formats": ["u8", "u8", "u4", "u1", "?", "?"],
+        "offsets": [0, 8, 16, 20, 21, 22],
+        "itemsize": 24,
+    }
+)
+POINTER = np.dtype([(name, "u8") for name in ("source", "slot", "target")])
+SHADE = np.dtype(
+    {
+        "names": ["slot", "old", "new", "old_shaded", "new_shaded"],
+        "formats": ["u8", "u8", "u8", "?", "?"],
+        "offsets": [0, 8, 16, 24, 25],
+        "itemsize": 32,
+    }
 )
 
 

@@ -21,9 +21,12 @@ if TYPE_CHECKING:
     import numpy as np
 
     from gomem._core import Ref
+    from gomem.colors import Colors
     from gomem.replay import Replay
+    from gomem.steps import StepCycle
 
 _HUGE_PAGES = {"default": 0, "always": 1, "never": 2}
+_BARRIERS = {"hybrid": 0, "dijkstra": 1}
 _PLACES = ("outside", "free page", "object", "free slot", "span tail", "stack", "zero")
 _BYTES = re.compile(r"(\d+)(B|[KMGT]iB)?")
 _UNITS = {"B": 0, "KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40}
@@ -156,12 +159,18 @@ class Heap(_core.Heap):
     size_classes: a :class:`gomem.SizeClasses`; by default Go's.
     madvdontneed: give memory back with MADV_DONTNEED, as Go does; False: with MADV_FREE.
     huge_pages: ``"default"`` (as the system is set, like Go), ``"always"`` or ``"never"``.
+    barrier: what a pointer write greys while the collector marks: ``"hybrid"``, what it overwrites
+        and what it writes, as Go since 1.8; ``"dijkstra"``, what it writes, as Go before: then
+        frames of C programs are scanned once more in the stop that ends marking (``gc_cycles`` has
+        the figures).
 
     Raises ValueError or TypeError for arguments out of range, MemoryError if the system refuses the
     memory for the heap's own structures (about 2 MB). A heap is a context manager that closes it.
     """
 
     size_class_table: SizeClasses
+    barrier: str
+    """The write barrier it was made with."""
 
     def __init__(
         self,
@@ -173,6 +182,7 @@ class Heap(_core.Heap):
         size_classes: SizeClasses | None = None,
         madvdontneed: bool = True,
         huge_pages: str = "default",
+        barrier: str = "hybrid",
     ) -> None:
         if procs is None:
             procs = min(1024, len(os.sched_getaffinity(0)))
@@ -182,6 +192,10 @@ class Heap(_core.Heap):
             raise ValueError(
                 f"huge_pages must be one of {', '.join(_HUGE_PAGES)}, not {huge_pages!r}"
             )
+        if not isinstance(barrier, str):
+            raise TypeError(f"barrier must be a string, not {type(barrier).__name__}")
+        if barrier not in _BARRIERS:
+            raise ValueError(f"barrier must be one of {', '.join(_BARRIERS)}, not {barrier!r}")
         procs = integer(procs, "procs")
         if not 1 <= procs <= 1024:
             raise ValueError(f"procs must be from 1 to 1024, not {shown(procs)}")
@@ -193,7 +207,9 @@ class Heap(_core.Heap):
             size_classes=size_classes,
             madvdontneed=madvdontneed,
             huge_pages=_HUGE_PAGES[huge_pages],
+            barrier=_BARRIERS[barrier],
         )
+        self.barrier = barrier
         self.size_class_table = size_classes if size_classes is not None else SizeClasses()
         _heaps.add(self)
 
@@ -310,13 +326,50 @@ class Heap(_core.Heap):
         mark_ns, between them; assist_ns, marking by those who allocate, summed; heap_start, heap_end,
         heap_marked and goal in bytes, when marking began, when it ended, what was alive, and where it
         was to end; scan_work, bytes of objects with pointers and of roots; forced, by ``gc()``;
-        restarts, of marking that turned out not to be done.
+        restarts, of marking that turned out not to be done; barrier_writes, pointers written through the
+        barrier, and barrier_shaded, objects that were white until then; with ``barrier="dijkstra"``,
+        rescan_slots of frames, scanned once more in the stop, and rescan_ns for it and what it led to.
         """
         from gomem import _tables
 
         cycles = _tables.records(self._gc_cycles(), _tables.CYCLE)
         names = [n for n in _tables.CYCLE.names or () if not n.startswith("at_")]
         return _tables.columns({name: cycles[name] for name in names})
+
+    def step_gc(self, *, assists: bool = False) -> StepCycle:
+        """Begins a cycle of the collector that its caller drives, to look at: a :class:`StepCycle`.
+
+        assists: who allocates marks as well, as it is otherwise; without, only steps do.
+
+        ::
+
+            with heap.step_gc() as cycle:
+                cycle.next_phase()  # "mark"
+                while cycle.phase == "mark":
+                    cycle.step()
+                    print(heap.colors())
+
+        The collector's own thread rests meanwhile; it is the same code that runs. Waits for a cycle
+        that is under way. Until the cycle is finished, ``gc()`` and another ``step_gc()`` raise
+        BusyError, and an allocation for which memory is short raises MemoryError without a
+        collection. Settings take effect as always: a new ``gogc`` or memory limit with the goal of
+        the next cycle. After a fork parent and child each go on with theirs. Raises
+        HeapClosedError.
+        """
+        from gomem.steps import StepCycle
+
+        return StepCycle(self, assists=bool(assists))
+
+    def colors(self) -> Colors:
+        """Which objects are white, grey, black or garbage at this moment: a :class:`Colors`.
+
+        The world is stopped for it, and the collector's threads stand still. It shows itself as a
+        picture of the graph in a notebook. Raises HeapClosedError, and MemoryError if there is none
+        for the answer.
+        """
+        from gomem.colors import Colors
+
+        return Colors(self)
 
     def size_classes(self) -> Any:
         """The heap's size classes and what is in them: a pandas DataFrame if pandas is there.

@@ -42,14 +42,31 @@ def find_cc(*names: str) -> str | None:
     return next((name for name in names if shutil.which(name)), None)
 
 
-def _compile_all(sources: list[str], profile: str, cc: str, std: str) -> list[Path]:
-    """The objects; the folder they are in tells all that differs."""
+def _includes(obj: Path, header: str) -> bool:
+    return any(name.endswith(header) for name in obj.with_suffix(".d").read_text().split())
+
+
+def _compile_all(
+    sources: list[str], profile: str, cc: str, std: str, mutation: str | None = None
+) -> list[Path]:
+    """The objects; the folder they are in tells all that differs.
+
+    A mutation (csrc/base/mutate.h) compiles those once more that it may change.
+    """
     plain = cc == default_cc() and std == "gnu11"
     where = profile if plain else f"{profile}-{Path(cc).name}-{std}"
     objects = ROOT / "build" / "cdriver" / where
     command = _setup.compile_command(cc.split(), profile, std)
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        return list(pool.map(lambda s: _setup.compile_file(s, objects, command), sources))
+        made = list(pool.map(lambda s: _setup.compile_file(s, objects, command), sources))
+        if mutation is None:
+            return made
+        again = [s for s, obj in zip(sources, made) if _includes(obj, "base/mutate.h")]
+        mutated = objects.with_name(f"{where}-{mutation}")
+        command = [*command, f"-DGOMEM_MUTATE={mutation}"]
+        compiled = pool.map(lambda s: _setup.compile_file(s, mutated, command), again)
+        replaced = dict(zip(again, compiled))
+        return [replaced.get(s, obj) for s, obj in zip(sources, made)]
 
 
 def build_core(profile: str = "check", *, cc: str | None = None, std: str = "gnu11") -> list[Path]:
@@ -57,13 +74,20 @@ def build_core(profile: str = "check", *, cc: str | None = None, std: str = "gnu
     return _compile_all(_setup.sources(*CORE_ROOMS), profile, cc or default_cc(), std)
 
 
-def build(name: str, profile: str = "check", *, cc: str | None = None, std: str = "gnu11") -> Path:
+def build(
+    name: str,
+    profile: str = "check",
+    *,
+    cc: str | None = None,
+    std: str = "gnu11",
+    mutation: str | None = None,
+) -> Path:
     """Compiles tests/c/<name>.c with the core; the program."""
     cc = cc or default_cc()
     *core, main = _compile_all(
-        [*_setup.sources(*CORE_ROOMS), f"tests/c/{name}.c"], profile, cc, std
+        [*_setup.sources(*CORE_ROOMS), f"tests/c/{name}.c"], profile, cc, std, mutation
     )
-    program = main.parents[2] / name
+    program = main.parents[2] / (name if mutation is None else f"{name}-{mutation}")
     newest = max(obj.stat().st_mtime_ns for obj in (*core, main))
     if not program.exists() or program.stat().st_mtime_ns < newest:
         new = program.with_name(f"{name}.{os.getpid()}.new")

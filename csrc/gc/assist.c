@@ -7,6 +7,7 @@
  */
 #include "gc/assist.h"
 
+#include "base/mutate.h"
 #include "heap/mcache.h"
 #include "platform/clock.h"
 #include "platform/thread.h"
@@ -15,20 +16,30 @@ enum { ASSIST_BYTES = 64 << 10 }; /* scanned at once beyond what is owed, so tha
 
 void gc_flush_barrier(struct gc_proc *gp)
 {
-    for (unsigned i = 0; i < gp->nbarrier; i++)
+    for (unsigned i = 0; i < gp->nbarrier; i++) {
+        uint64_t marked = gp->marker.marked_bytes;
         mark_grey(&gp->marker, gp->barrier[i]);
+        gp->barrier_shaded += gp->marker.marked_bytes != marked;
+    }
     gp->nbarrier = 0;
 }
 
-void gc_barrier(struct gc *gc, uint32_t p, uintptr_t old, uintptr_t new)
+void gc_barrier(struct gc *gc, uint32_t p, uintptr_t slot, uintptr_t old, uintptr_t new)
 {
     struct gc_proc *gp = &gc->procs[p];
+    if (gc->barrier == GOMEM_BARRIER_DIJKSTRA || MUTATED(NO_DELETION_BARRIER))
+        old = 0;
+    if (MUTATED(NO_INSERTION_BARRIER))
+        new = 0;
+    if (UNLIKELY(gc->step.shades != NULL))
+        step_note_shade(gc, p, slot, old, new);
     if (gp->nbarrier + 2 > BARRIER_OBJECTS)
         gc_flush_barrier(gp);
     if (old != 0)
         gp->barrier[gp->nbarrier++] = old;
     if (new != 0)
         gp->barrier[gp->nbarrier++] = new;
+    gp->barrier_writes++;
 }
 
 /* Takes bytes of credit from the background; how much it got. */
@@ -48,7 +59,9 @@ static void assist(struct gc *gc, struct gc_proc *gp, uint64_t allocated)
     gp->debt += (double)allocated * pacer_assist_ratio(&gc->pacer);
     if (gp->debt <= 0)
         return;
-    gp->debt -= (double)take_credit(gc, (int64_t)gp->debt + 1);
+    int64_t credit = take_credit(gc, (int64_t)gp->debt + 1);
+    gp->credit_taken += MUTATED(NO_CREDIT_TAKEN) ? 0 : credit;
+    gp->debt -= (double)credit;
     if (gp->debt <= 0)
         return;
     int64_t begin = clock_nanotime();

@@ -1,7 +1,9 @@
 /* What a P does while the collector marks.
  *
- * Its holder's pointer writes go through a buffer of the pointers they overwrite and write. And it owes
- * scanning for what it allocates: it takes what the background has scanned in advance, or scans itself.
+ * Its holder's pointer writes go through a buffer of the pointers they overwrite and write; with the
+ * barrier that Go had before 1.8 (Dijkstra's), of those they write: then frames are scanned once more at
+ * the end. And it owes scanning for what it allocates: it takes what the background has scanned in
+ * advance, or scans itself.
  *
  * Called by runtime/ (barrier), mcache's hook (assist), cycle.c.
  *
@@ -13,8 +15,9 @@
 
 #include "gc/gc.h"
 
-/* Before a pointer in the heap or a root table changes, while marking goes on. p: the caller's P. */
-void gc_barrier(struct gc *gc, uint32_t p, uintptr_t old, uintptr_t new);
+/* Before the pointer at slot, in the heap or a root table, changes while marking goes on. p: the caller's
+ * P. */
+void gc_barrier(struct gc *gc, uint32_t p, uintptr_t slot, uintptr_t old, uintptr_t new);
 /* Greys what the buffer holds. */
 void gc_flush_barrier(struct gc_proc *gp);
 /* The heap's hook: the P has taken so many bytes, and there is a cycle, or should be one. */

@@ -7,6 +7,7 @@
  */
 #include "gc/cycle.h"
 
+#include "base/mutate.h"
 #include "gc/assist.h"
 #include "gc/workers.h"
 #include "heap/mcache.h"
@@ -45,12 +46,15 @@ void cycle_reset(struct gc *gc)
         struct gc_proc *gp = &gc->procs[i];
         marker_init(&gp->marker, &gc->pool);
         gp->nbarrier = 0;
+        gp->barrier_writes = gp->barrier_shaded = 0;
+        gp->credit_taken = 0;
         gp->debt = 0;
         gp->assist_time = 0;
     }
     marker_init(&gc->marker, &gc->pool);
     gc->helper_marked = gc->helper_scanned = 0;
     store_relaxed(&gc->bg_credit, 0);
+    store_relaxed(&gc->credit_given, 0);
 }
 
 static void set_phase(struct gc *gc, enum gc_phase phase)
@@ -64,11 +68,11 @@ static void set_phase(struct gc *gc, enum gc_phase phase)
 static void begin_marking(struct gc *gc)
 {
     struct mheap *h = gc->h;
-    for (uint32_t i = 0; i < gc->sched->nps; i++)
+    for (uint32_t i = 0; i < gc->sched->nps && !MUTATED(NO_TINY_RETIRE); i++)
         tiny_retire(gc->sched->ps[i].mcache);
     cycle_reset(gc);
     set_phase(gc, GC_MARK);
-    for (uint32_t i = 0; i < gc->sched->nps; i++)
+    for (uint32_t i = 0; i < gc->sched->nps && !MUTATED(NO_BLACK_OLD_WINDOWS); i++)
         mcache_mark_windows(gc->sched->ps[i].mcache);
     roots_start(&gc->roots, &gc->marker);
     work_flush(&gc->marker.work);
@@ -80,19 +84,32 @@ static void begin_marking(struct gc *gc)
     unlock(&gc->lock);
 }
 
-/* Hands all that Ps have to the pool. pre: the world is stopped. */
-static void collect_work(struct gc *gc)
+void cycle_collect_work(struct gc *gc)
 {
     for (uint32_t i = 0; i < gc->sched->nps; i++) {
-        gc_flush_barrier(&gc->procs[i]);
-        work_flush(&gc->procs[i].marker.work);
+        if (!MUTATED(NO_BARRIER_FLUSH))
+            gc_flush_barrier(&gc->procs[i]);
+        if (!MUTATED(NO_WORK_FLUSH))
+            work_flush(&gc->procs[i].marker.work);
     }
+}
+
+/* Frames have no barrier: where only what is written is greyed they may hide what was cut off elsewhere. */
+static void rescan_frames(struct gc *gc)
+{
+    int64_t begin = clock_nanotime();
+    gc->cycle.rescan_slots = roots_scan_frames(&gc->roots, &gc->marker);
+    workers_mark(gc, &gc->marker);
+    gc->cycle.rescan_ns = clock_nanotime() - begin;
 }
 
 static void drain_all(struct gc *gc)
 {
     workers_mark(gc, &gc->marker);
-    mark_rescan(&gc->marker);
+    if (gc->barrier == GOMEM_BARRIER_DIJKSTRA && !MUTATED(NO_FRAME_RESCAN))
+        rescan_frames(gc);
+    if (!MUTATED(NO_OVERFLOW_RESCAN))
+        mark_rescan(&gc->marker);
     work_flush(&gc->marker.work);
 }
 
@@ -123,6 +140,10 @@ static void end_marking(struct gc *gc)
     gc->cycle.heap_marked = marked + (live > gc->cycle.heap_start ? live - gc->cycle.heap_start : 0);
     gc->cycle.scan_work = scanned;
     gc->cycle.assist_ns = assist_time;
+    for (uint32_t i = 0; i < gc->sched->nps; i++) {
+        gc->cycle.barrier_writes += gc->procs[i].barrier_writes;
+        gc->cycle.barrier_shaded += gc->procs[i].barrier_shaded;
+    }
     store_relaxed(&h->gc.heap_live, gc->cycle.heap_marked);
 }
 
@@ -138,7 +159,8 @@ void cycle_set_trigger(struct gc *gc)
 {
     update_memory(gc);
     uint64_t t = pacer_trigger(&gc->pacer);
-    store_relaxed(&gc->h->gc.trigger, t);
+    if (!MUTATED(NO_NEW_TRIGGER) || gc->num_gc == 0)
+        store_relaxed(&gc->h->gc.trigger, t);
 }
 
 static void pace_next(struct gc *gc, int64_t duration)
@@ -161,10 +183,9 @@ static void pace_next(struct gc *gc, int64_t duration)
 
 /* --- The cycle --- */
 
-/* Sweeps what is left, with the P of our own; false: closed. */
-static bool finish_sweeping(struct gc *gc)
+bool cycle_sweep(struct gc *gc)
 {
-    struct p *p = p_acquire_id(gc->sched, gc->sched->nusers);
+    struct p *p = p_acquire_id(gc->sched, gc->sched->nusers); /* a P of its own */
     if (p == NULL)
         return false;
     while (sweep_one(gc->h, p->mcache))
@@ -182,31 +203,35 @@ static void finish_sweeping_stopped(struct gc *gc)
     CHECK(sweep_done(gc->h));
 }
 
-static bool mark_phase(struct gc *gc)
+void cycle_prepare(struct gc *gc, bool forced)
 {
-    for (unsigned restarts = 0;; restarts++) {
-        workers_wake(gc, true);
+    gc->cycle = (struct gomem_gc_cycle){.number = gc->num_gc + 1, .forced = forced};
+    work_pool_prepare(&gc->pool);
+}
+
+bool cycle_begin_marking(struct gc *gc)
+{
+    int64_t begin = clock_nanotime();
+    if (!stop_world(gc->sched))
+        return false;
+    gc->cycle.stop_ns[0] = clock_nanotime() - begin;
+    finish_sweeping_stopped(gc);
+    begin_marking(gc);
+    start_world(gc->sched);
+    gc->cycle.start_ns = begin - gc->start_time;
+    gc->cycle.pause_begin[0] = begin;
+    gc->cycle.pause_ns[0] = clock_nanotime() - begin;
+    return true;
+}
+
+/* Marks with all helpers until nothing is in sight. */
+static void mark_all(struct gc *gc)
+{
+    workers_wake(gc, true);
+    workers_mark(gc, &gc->marker);
+    while (load_acquire(&gc->helping) > 0) {
         workers_mark(gc, &gc->marker);
-        while (load_acquire(&gc->helping) > 0) {
-            workers_mark(gc, &gc->marker);
-            park_wait(&gc->helping, load_relaxed(&gc->helping), 20000);
-        }
-        int64_t begin = clock_nanotime();
-        if (!stop_world(gc->sched))
-            return false;
-        gc->cycle.stop_ns[1] = clock_nanotime() - begin;
-        /* Helpers that began meanwhile. */
-        store_seq_cst(&gc->marking, false);
-        while (load_seq_cst(&gc->helping) > 0)
-            park_wait(&gc->helping, load_relaxed(&gc->helping), 20000);
-        collect_work(gc);
-        if (!work_pool_has_work(&gc->pool) || restarts >= MAX_RESTARTS) {
-            drain_all(gc);
-            gc->cycle.pause_begin[1] = begin;
-            return true;
-        }
-        start_world(gc->sched);
-        gc->cycle.restarts++;
+        park_wait(&gc->helping, load_relaxed(&gc->helping), 20000);
     }
 }
 
@@ -222,51 +247,65 @@ static void record(struct gc *gc)
     unlock(&gc->lock);
 }
 
-bool cycle_run(struct gc *gc, bool forced)
+bool cycle_end_marking(struct gc *gc, bool *more)
 {
-    struct mheap *h = gc->h;
-    gc->cycle = (struct gomem_gc_cycle){.number = gc->num_gc + 1, .forced = forced};
-    work_pool_prepare(&gc->pool);
-    workers_start(gc);
-    if (!finish_sweeping(gc))
-        return false;
     int64_t begin = clock_nanotime();
     if (!stop_world(gc->sched))
         return false;
-    gc->cycle.stop_ns[0] = clock_nanotime() - begin;
-    finish_sweeping_stopped(gc);
-    begin_marking(gc);
-    start_world(gc->sched);
-    int64_t marking = clock_nanotime();
-    gc->cycle.start_ns = begin - gc->start_time;
-    gc->cycle.pause_begin[0] = begin;
-    gc->cycle.pause_ns[0] = marking - begin;
-
-    if (!mark_phase(gc))
-        return false;
-    int64_t marked = gc->cycle.pause_begin[1];
+    gc->cycle.stop_ns[1] = clock_nanotime() - begin;
+    /* Helpers that began meanwhile. */
+    store_seq_cst(&gc->marking, false);
+    while (load_seq_cst(&gc->helping) > 0)
+        park_wait(&gc->helping, load_relaxed(&gc->helping), 20000);
+    cycle_collect_work(gc);
+    *more = work_pool_has_work(&gc->pool) && gc->cycle.restarts < MAX_RESTARTS;
+    if (*more) {
+        start_world(gc->sched);
+        gc->cycle.restarts++;
+        return true;
+    }
+    drain_all(gc);
 #if GOMEM_CHECK_LEVEL >= 2
     char why[200];
     if (!gc_verify_marks(gc, why, sizeof why))
         check_fail(__FILE__, __LINE__, why);
 #endif
+    gc->cycle.pause_begin[1] = begin;
+    gc->cycle.mark_ns = begin - gc->cycle.pause_begin[0] - gc->cycle.pause_ns[0];
     end_marking(gc);
-    pace_next(gc, marked - marking);
+    pace_next(gc, gc->cycle.mark_ns);
     start_world(gc->sched);
-    int64_t end = clock_nanotime();
-    gc->cycle.pause_ns[1] = end - marked;
-    gc->cycle.mark_ns = marked - marking;
-    uint32_t event = load_acquire(&gc->wake);
+    gc->cycle.pause_ns[1] = clock_nanotime() - begin;
     record(gc);
+    return true;
+}
 
-    if (!forced)
-        park_wait(&gc->wake, event, SWEEP_DELAY_NS);
-    if (!finish_sweeping(gc))
-        return false;
+void cycle_done(struct gc *gc)
+{
     lock(&gc->lock);
     pacer_commit(&gc->pacer, true, 0);
     cycle_set_trigger(gc);
     unlock(&gc->lock);
-    scavenge_next_generation(h);
+    scavenge_next_generation(gc->h);
+}
+
+bool cycle_run(struct gc *gc, bool forced)
+{
+    bool more = true;
+    cycle_prepare(gc, forced);
+    workers_start(gc);
+    if (!cycle_sweep(gc) || !cycle_begin_marking(gc))
+        return false;
+    while (more) {
+        mark_all(gc);
+        if (!cycle_end_marking(gc, &more))
+            return false;
+    }
+    uint32_t event = load_acquire(&gc->wake);
+    if (!forced)
+        park_wait(&gc->wake, event, SWEEP_DELAY_NS);
+    if (!cycle_sweep(gc))
+        return false;
+    cycle_done(gc);
     return true;
 }

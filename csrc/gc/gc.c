@@ -26,18 +26,20 @@ static void *gc_run(void *arg)
         uint32_t event = load_acquire(&gc->wake); /* first: a wake after it is not missed */
         if (load_acquire(&gc->stop))
             break;
+        lock(&gc->cycle_lock); /* first: who takes it to step a cycle finds none begun */
         lock(&gc->lock);
-        bool due = gc->wanted != gc->started, forced = gc->forced != 0;
+        bool due = gc->wanted != gc->started && !gc->step.active, forced = gc->forced != 0;
         uint32_t target = gc->wanted;
-        gc->forced = 0;
-        if (due)
+        if (due) {
+            gc->forced = 0;
             gc->started = target;
+        }
         unlock(&gc->lock);
         if (!due) {
+            unlock(&gc->cycle_lock);
             park_wait(&gc->wake, event, PARK_FOREVER);
             continue;
         }
-        lock(&gc->cycle_lock);
         bool ran = cycle_run(gc, forced);
         unlock(&gc->cycle_lock);
         lock(&gc->lock);
@@ -85,6 +87,10 @@ void gc_trigger(struct gc *gc)
 enum gomem_status gc_collect(struct gc *gc)
 {
     lock(&gc->lock);
+    if (gc->step.active && !load_relaxed(&gc->stop)) {
+        unlock(&gc->lock);
+        return GOMEM_BUSY;
+    }
     if (!start_thread_locked(gc)) {
         bool stop = load_relaxed(&gc->stop);
         unlock(&gc->lock);
@@ -145,6 +151,7 @@ struct gc *gc_new(struct mheap *h, struct sched *sched, int32_t gc_percent, uint
     gc->start_time = clock_nanotime();
     lock_init(&gc->lock, RANK_GC);
     lock_init(&gc->cycle_lock, RANK_GC_CYCLE);
+    lock_init(&gc->step.lock, RANK_GC_SHADES);
     work_pool_init(&gc->pool, h);
     roots_init(&gc->roots, &gc->pool);
     cycle_reset(gc);
@@ -171,6 +178,7 @@ void gc_end(struct gc *gc)
 
 void gc_delete(struct gc *gc)
 {
+    free(gc->step.buffer);
     free(gc->procs);
     free(gc);
 }
@@ -190,8 +198,11 @@ void gc_fork_child(struct gc *gc)
     /* No thread is here but the one that forked; no cycle was running. */
     gc->running = false;
     gc->nhelpers = 0;
-    gc->helping = gc->marking = 0;
-    gc->wanted = gc->started = gc->marked = gc->done;
+    gc->helping = gc->marking = gc->markers = 0;
+    if (gc->step.active)
+        gc->wanted = gc->started; /* the child goes on with its own */
+    else
+        gc->wanted = gc->started = gc->marked = gc->done;
     gc->forced = 0;
     unlock(&gc->cycle_lock);
 }

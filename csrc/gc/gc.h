@@ -7,8 +7,9 @@
  *
  * Called by runtime/.
  *
- * Invariants (gc_verify_marks): while marking, every object that a black one leads to is marked or in a
- * buffer; at its end everything reachable is marked.
+ * Invariants (gc_verify): while marking, every object that a black one leads to is marked or in a buffer;
+ * at its end everything reachable is marked (gc_verify_marks). bg_credit is what was given less what was
+ * taken.
  *
  * Concurrency: fields say who may touch them. Rank GC.
  * Go: mgc.go.
@@ -19,6 +20,7 @@
 #include "gc/mark.h"
 #include "gc/pacer.h"
 #include "gc/roots.h"
+#include "gc/step.h"
 #include "platform/thread.h"
 #include "sched/p.h"
 
@@ -33,6 +35,9 @@ struct gc_proc {
     struct marker marker;
     uintptr_t barrier[BARRIER_OBJECTS];
     unsigned nbarrier;
+    uint64_t barrier_writes;  /* pointers written through the barrier in this cycle */
+    uint64_t barrier_shaded;  /* objects that this turned from white to grey */
+    int64_t credit_taken;     /* bytes of background credit, in this cycle */
     double debt; /* bytes of scanning owed for what was allocated; negative: credit */
     int64_t assist_time;
 } CACHE_ALIGNED;
@@ -41,6 +46,7 @@ struct gc {
     struct mheap *h;      /* const */
     struct sched *sched;  /* const */
     struct gc_proc *procs; /* const; one a P */
+    enum gomem_barrier barrier; /* const */
     struct work_pool pool;
     struct roots roots;
     struct lock cycle_lock; /* rank GC_CYCLE: held while a cycle runs; by fork, so that none does */
@@ -58,6 +64,9 @@ struct gc {
     bool running;          /* under lock: there is a thread */
     struct thread thread;  /* under lock */
     int64_t bg_credit;     /* atomic: bytes scanned in the background, for those who allocate to take */
+    int64_t credit_given;  /* atomic: all of it, in this cycle: bg_credit + what Ps have taken */
+    uint32_t markers;      /* atomic: threads that mark without a P (greys.h) */
+    uint32_t pause;        /* atomic: they are to wait */
 
     /* Helpers. */
     unsigned nhelpers;     /* collector's thread only */
@@ -66,6 +75,8 @@ struct gc {
     uint32_t helping;      /* atomic: helpers at work */
     uint32_t marking;      /* atomic: helpers may work */
     uint64_t helper_marked, helper_scanned; /* atomic */
+
+    struct gc_step step;
 
     /* The current cycle and all so far: the collector's thread, read under lock. */
     struct marker marker;
@@ -82,7 +93,7 @@ void gc_end(struct gc *gc);
 void gc_delete(struct gc *gc);
 
 /* A full cycle that begins now or later, sweep included: GOMEM_OUT_OF_MEMORY if there can be no thread,
- * GOMEM_CLOSED. pre: the caller has no P. */
+ * GOMEM_CLOSED; GOMEM_BUSY while a cycle is stepped. pre: the caller has no P. */
 MUST_USE enum gomem_status gc_collect(struct gc *gc);
 int32_t gc_set_percent(struct gc *gc, int32_t percent);
 void gc_set_memory_limit(struct gc *gc, uint64_t limit);
@@ -96,5 +107,8 @@ void gc_trigger(struct gc *gc);
 
 /* Are all objects that can be reached marked? pre: the world is stopped, and marking has just ended. */
 bool gc_verify_marks(struct gc *gc, char *why, size_t why_size);
+/* What must hold in whatever phase the collector is (verify.c): GOMEM_CORRUPT, with what does not. pre:
+ * the world is stopped. */
+MUST_USE enum gomem_status gc_verify(struct gc *gc, struct gomem_error *err);
 
 #endif

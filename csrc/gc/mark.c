@@ -7,6 +7,7 @@
  */
 #include "gc/mark.h"
 
+#include "base/mutate.h"
 #include "heap/heapbits.h"
 #include "heap/verify.h"
 
@@ -105,7 +106,7 @@ static void scan_large(struct marker *m, const struct mspan *s, uintptr_t piece)
     if (t == NULL)
         return; /* it was allocated after marking began: black */
     size_t from = piece - s->base, size = s->limit - s->base;
-    if (from == 0 && !m->rescanning)
+    if (from == 0 && !m->rescanning && !MUTATED(NO_OBLETS))
         for (size_t at = OBLET_BYTES; at < size; at += OBLET_BYTES)
             work_put(&m->work, s->base + at);
     size_t to = m->rescanning ? size : MIN(size, from + OBLET_BYTES);
@@ -187,6 +188,14 @@ bool mark_drain(struct marker *m, uint64_t bytes)
         m->coming[i] = 0;
     }
     return true;
+}
+
+uintptr_t mark_one(struct marker *m)
+{
+    uintptr_t object = work_get(&m->work);
+    if (object != 0)
+        scan_object(m, object);
+    return object;
 }
 
 /* --- After an overflow --- */

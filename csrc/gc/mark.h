@@ -36,6 +36,8 @@ void marker_init(struct marker *m, struct work_pool *pool);
 void mark_grey(struct marker *m, uintptr_t p);
 /* Scans grey objects until none is left in sight, or `bytes` have been scanned; false: none is left. */
 bool mark_drain(struct marker *m, uint64_t bytes);
+/* Scans one grey object, or a piece of a large one; its address, 0 if none is in sight. For who watches. */
+uintptr_t mark_one(struct marker *m);
 /* After an overflow: greys what marked objects point to, in the whole heap. pre: nobody else marks or
  * allocates. */
 void mark_rescan(struct marker *m);

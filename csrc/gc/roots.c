@@ -7,6 +7,8 @@
  */
 #include "gc/roots.h"
 
+#include "base/mutate.h"
+
 enum { SLOTS_AT_A_TIME = 512 };
 
 void roots_init(struct roots *r, struct work_pool *pool)
@@ -35,8 +37,8 @@ void roots_add_table(struct roots *r, struct gomem_root_table *t)
         r->tables->prev = t;
     r->tables = t;
     /* Before where scanning is; and what it holds may have been in a slot that was not scanned yet. */
-    t->late = t->unscanned = r->marking;
-    r->nlate += r->marking;
+    t->late = t->unscanned = r->marking && !MUTATED(NO_LATE_TABLE_SCAN);
+    r->nlate += t->late;
     fetch_add_relaxed(&r->slots, t->n);
     unlock(&r->lock);
 }
@@ -45,7 +47,7 @@ void roots_remove_table(struct roots *r, struct gomem_root_table *t)
 {
     lock(&r->lock);
     /* Somebody may have copied a pointer from it to where no barrier is. */
-    if (r->marking && t->unscanned) {
+    if (r->marking && t->unscanned && !MUTATED(NO_REMOVED_TABLE_SCAN)) {
         scan_slots(&r->marker, t, 0, t->n);
         work_flush(&r->marker.work);
     }
@@ -87,6 +89,20 @@ void roots_remove_stack(struct roots *r, struct gomem_shadow_stack *s)
     unlock(&r->lock);
 }
 
+static size_t scan_frames_locked(struct roots *r, struct marker *m)
+{
+    ASSERT_HELD(&r->lock);
+    size_t n = 0;
+    for (struct gomem_shadow_stack *s = r->stacks; s != NULL && !MUTATED(NO_FRAME_SCAN); s = s->next)
+        for (struct gomem_frame *f = s->top; f != NULL; f = f->previous) {
+            for (uint32_t i = 0; i < f->n; i++)
+                if (f->slots[i] != NULL)
+                    mark_grey(m, (uintptr_t)f->slots[i]);
+            n += f->n;
+        }
+    return n;
+}
+
 void roots_start(struct roots *r, struct marker *m)
 {
     lock(&r->lock);
@@ -96,12 +112,16 @@ void roots_start(struct roots *r, struct marker *m)
     marker_init(&r->marker, m->work.pool);
     for (struct gomem_root_table *t = r->tables; t != NULL; t = t->next)
         t->unscanned = 1;
-    for (struct gomem_shadow_stack *s = r->stacks; s != NULL; s = s->next)
-        for (struct gomem_frame *f = s->top; f != NULL; f = f->previous)
-            for (uint32_t i = 0; i < f->n; i++)
-                if (f->slots[i] != NULL)
-                    mark_grey(m, (uintptr_t)f->slots[i]);
+    (void)scan_frames_locked(r, m);
     unlock(&r->lock);
+}
+
+size_t roots_scan_frames(struct roots *r, struct marker *m)
+{
+    lock(&r->lock);
+    size_t n = scan_frames_locked(r, m);
+    unlock(&r->lock);
+    return n;
 }
 
 void roots_finish(struct roots *r)

@@ -37,6 +37,8 @@ void roots_remove_stack(struct roots *r, struct gomem_shadow_stack *s);
 /* Marking begins, or ends. pre: the world is stopped. */
 void roots_start(struct roots *r, struct marker *m);
 void roots_finish(struct roots *r);
+/* Greys what frames point to, as roots_start does; how many slots they have. pre: the world is stopped. */
+size_t roots_scan_frames(struct roots *r, struct marker *m);
 /* Are there tables to scan? */
 bool roots_have_work(struct roots *r);
 /* Greys what some more slots of tables point to; false: none is left. */

@@ -7,25 +7,33 @@
  */
 #include "gc/workers.h"
 
+#include "gc/greys.h"
 #include "platform/park.h"
 
 enum { DRAIN_BYTES = 256 << 10 }; /* scanned before a marker looks up */
 
 static void credit(struct gc *gc, struct marker *m, uint64_t *last)
 {
-    fetch_add_relaxed(&gc->bg_credit, (int64_t)(m->scanned_bytes - *last));
+    int64_t bytes = (int64_t)(m->scanned_bytes - *last);
+    fetch_add_relaxed(&gc->credit_given, bytes);
+    fetch_add_relaxed(&gc->bg_credit, bytes);
     *last = m->scanned_bytes;
 }
 
 void workers_mark(struct gc *gc, struct marker *m)
 {
     uint64_t last = m->scanned_bytes;
+    markers_enter(gc);
     do {
-        while (mark_drain(m, DRAIN_BYTES))
+        markers_look_up(gc, m);
+        while (mark_drain(m, DRAIN_BYTES)) {
             credit(gc, m, &last);
+            markers_look_up(gc, m);
+        }
     } while (roots_scan_some(&gc->roots, m) || work_pool_has_work(&gc->pool));
     work_flush(&m->work);
     credit(gc, m, &last);
+    markers_leave(gc);
 }
 
 static void *helper_run(void *arg)

@@ -8,6 +8,8 @@
  */
 #include "heap/malloc.h"
 
+#include "base/mutate.h"
+
 /* The slow paths below refill and start over: the fast ones end in a jump to them and need no stack. */
 static NOINLINE void *refill_noscan(struct mcache *c, size_t size, span_class sc)
 {
@@ -36,7 +38,7 @@ static struct mspan *take_large(struct mcache *c, size_t size, bool noscan)
     c->large.allocs++;
     c->large.alloc_bytes += s->elem_size;
     mcache_account(c, s->elem_size);
-    if (load_relaxed(&h->gc.phase) != GC_OFF)
+    if (load_relaxed(&h->gc.phase) != GC_OFF && !MUTATED(NO_BLACK_LARGE))
         fetch_or_relaxed(&s->mark_bits[0], 1);
     spin_lock(&s->lock);
     mcentral_place_and_unlock(h, c, s, false); /* where the sweeper finds it */

@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "base/mutate.h"
 #include "heap/heapbits.h"
 #include "heap/malloc.h"
 
@@ -98,7 +99,7 @@ static bool take_window(struct mcache *c, struct alloc_slot *slot, unsigned w)
     slot->window_base = s->first_object + (uintptr_t)w * WINDOW_OBJECTS * s->elem_size;
     slot->needzero = s->needzero || w < s->fresh_window;
     s->fresh_window = MAX(s->fresh_window, (uint16_t)(w + 1));
-    if (UNLIKELY(load_relaxed(&c->heap->gc.phase) != GC_OFF))
+    if (UNLIKELY(load_relaxed(&c->heap->gc.phase) != GC_OFF) && !MUTATED(NO_BLACK_WINDOWS))
         mark_window(s, window);
     store_relaxed(&s->live, (uint16_t)(s->live + n));
     store_relaxed(&slot->window, window);

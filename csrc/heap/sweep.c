@@ -7,6 +7,7 @@
  */
 #include "heap/sweep.h"
 
+#include "base/mutate.h"
 #include "heap/mcache.h"
 #include "heap/mcentral.h"
 #include "heap/tiny.h"
@@ -67,10 +68,12 @@ void sweep_span_locked(struct mheap *h, struct mcache *c, struct mspan *s)
             clear_tiny(s, w, freed);
         n += ones_count64(freed);
         store_relaxed(&s->free_bits[w], free | freed);
-        store_relaxed(&s->mark_bits[w], 0);
+        if (!MUTATED(NO_MARKS_CLEARED))
+            store_relaxed(&s->mark_bits[w], 0);
     }
     store_relaxed(&s->live, (uint16_t)(s->live - n));
-    store_relaxed(&s->sweepgen, h->sweepgen);
+    if (!MUTATED(NO_SWEEPGEN))
+        store_relaxed(&s->sweepgen, h->sweepgen);
     size_t bytes = n * s->elem_size;
     if (span_is_large(s)) {
         c->large.frees += n;

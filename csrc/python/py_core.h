@@ -33,6 +33,7 @@ struct state {
     PyObject *invalid_pointer; /* gomem.InvalidPointerError */
     PyObject *heap_closed;     /* gomem.HeapClosedError */
     PyObject *corrupt_heap;    /* gomem.CorruptHeapError */
+    PyObject *busy;            /* gomem.BusyError */
     PyObject *trace_error;     /* gomem.TraceError */
     PyObject *basic_types;     /* dict: name -> Type */
 };
@@ -140,6 +141,7 @@ PyObject *call_python(const char *module, const char *function, PyObject *arg);
 /* py_errors.c: sets the exception for a status, and returns NULL. */
 PyObject *raise_error(struct state *st, const struct gomem_error *err);
 PyObject *raise_closed(struct state *st);
+PyObject *raise_busy(struct state *st);
 PyObject *raise_pointer(struct state *st, const char *format, ...);
 int errors_init(PyObject *module, struct state *st);
 /* A __reduce__ that refuses, for what cannot be pickled or copied. */
@@ -215,6 +217,13 @@ PyObject *heap_set_memory_limit(PyObject *self, PyObject *arg);
 PyObject *heap_set_gogc(PyObject *self, PyObject *arg);
 PyObject *heap_fail_os_calls(PyObject *self, PyObject *arg);
 PyObject *heap_fork(PyObject *self, PyObject *arg);
+
+/* py_step.c: methods of Heap. */
+PyObject *heap_step_begin(PyObject *self, PyObject *arg);
+PyObject *heap_step(PyObject *self, PyObject *arg);
+PyObject *heap_step_phase(PyObject *self, PyObject *arg);
+PyObject *heap_step_shades(PyObject *self, PyObject *arg);
+PyObject *heap_graph(PyObject *self, PyObject *arg);
 
 /* py_refs.c: slots that are roots. An object that exists is safe from the collector only while a root
  * leads to it: its address is put into the slot (gomem_init_root) before the P is given up that allocated or

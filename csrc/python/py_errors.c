@@ -21,6 +21,9 @@ static const struct {
     {"gomem.CorruptHeapError",
      "Heap.verify() found a broken invariant. The message says which one, and where.",
      offsetof(struct state, corrupt_heap), false},
+    {"gomem.BusyError",
+     "A cycle of the collector is stepped (Heap.step_gc), so that no other can begin. Nothing has changed.",
+     offsetof(struct state, busy), false},
     {"gomem.TraceError", "A file is not the Go execution trace it should be.",
      offsetof(struct state, trace_error), true},
 };
@@ -74,6 +77,9 @@ PyObject *raise_error(struct state *st, const struct gomem_error *err)
     case GOMEM_CORRUPT:
         kind = st->corrupt_heap;
         break;
+    case GOMEM_BUSY:
+        kind = st->busy;
+        break;
     case GOMEM_BAD_FORMAT:
         kind = st->trace_error;
         break;
@@ -91,6 +97,12 @@ PyObject *raise_error(struct state *st, const struct gomem_error *err)
 PyObject *raise_closed(struct state *st)
 {
     PyErr_SetString(st->heap_closed, "the heap is closed");
+    return NULL;
+}
+
+PyObject *raise_busy(struct state *st)
+{
+    PyErr_SetString(st->busy, "a cycle of this heap is being stepped: finish it first");
     return NULL;
 }
 

@@ -107,13 +107,15 @@ bool parse_limit(PyObject *arg, uint64_t *out)
 static int heap_init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"procs",        "gogc",         "memory_limit", "max_memory",
-                            "size_classes", "madvdontneed", "huge_pages",   NULL};
+                            "size_classes", "madvdontneed", "huge_pages",   "barrier",
+                            NULL};
     struct py_heap *h = (struct py_heap *)self;
     struct gomem_options o = gomem_options_default();
     PyObject *limit = NULL, *max = NULL, *classes = Py_None;
     int procs = 1, gogc = 100, dontneed = 1, huge = GOMEM_HUGE_PAGES_DEFAULT;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$iiOOOpi:Heap", names, &procs, &gogc, &limit,
-                                     &max, &classes, &dontneed, &huge))
+    int barrier = GOMEM_BARRIER_HYBRID;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$iiOOOpii:Heap", names, &procs, &gogc, &limit,
+                                     &max, &classes, &dontneed, &huge, &barrier))
         return -1;
     if (h->rt != NULL) {
         PyErr_SetString(PyExc_RuntimeError, "Heap.__init__ was called before");
@@ -133,6 +135,7 @@ static int heap_init(PyObject *self, PyObject *args, PyObject *kwargs)
     o.gogc = gogc;
     o.madvdontneed = dontneed != 0;
     o.huge_pages = (enum gomem_huge_pages)huge;
+    o.barrier = (enum gomem_barrier)barrier;
     struct gomem_error err;
     enum gomem_status status;
     struct gomem_runtime *rt;
@@ -595,12 +598,20 @@ static PyMethodDef heap_methods[] = {
     {"__exit__", heap_exit, METH_VARARGS, NULL},
     {"verify", heap_verify_all, METH_NOARGS,
      "verify($self, /)\n--\n\n"
-     "Walks every structure of the heap; raises CorruptHeapError with what is wrong and where."},
+     "Walks every structure of the heap; raises CorruptHeapError with what is wrong and where.\n\n"
+     "While the collector marks, who marks stands still for it, and what must hold in that phase is\n"
+     "checked as well: no black object points to a white one that no barrier knows of."},
     {"gc", heap_gc, METH_NOARGS,
      "gc($self, /)\n--\n\n"
      "Runs a whole cycle of the collector and waits for it, sweep included (Go: runtime.GC).\n\n"
-     "Frees every object that no Ref, table or replay leads to. Raises HeapClosedError."},
+     "Frees every object that no Ref, table or replay leads to. Raises HeapClosedError; BusyError\n"
+     "while a cycle is stepped (step_gc)."},
     {"_gc_cycles", heap_gc_cycles, METH_NOARGS, NULL},
+    {"_step_begin", heap_step_begin, METH_O, NULL},
+    {"_step", heap_step, METH_O, NULL},
+    {"_step_phase", heap_step_phase, METH_O, NULL},
+    {"_step_shades", heap_step_shades, METH_NOARGS, NULL},
+    {"_graph", heap_graph, METH_O, NULL},
     {"release_os_memory", heap_release_os_memory, METH_NOARGS,
      "release_os_memory($self, /)\n--\n\n"
      "Empties the caches of all Ps and gives all free memory back to the system; returns how many\n"

@@ -228,6 +228,8 @@ PyObject *heap_gc(PyObject *self, PyObject *unused)
     Py_END_ALLOW_THREADS
     if (status == GOMEM_CLOSED)
         return raise_closed(h->state);
+    if (status == GOMEM_BUSY)
+        return raise_busy(h->state);
     if (status != GOMEM_OK) {
         PyErr_SetString(PyExc_MemoryError, "the system refused a thread for the collector");
         return NULL;

@@ -117,6 +117,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->invalid_pointer);
     Py_VISIT(st->heap_closed);
     Py_VISIT(st->corrupt_heap);
+    Py_VISIT(st->busy);
     Py_VISIT(st->trace_error);
     Py_VISIT(st->basic_types);
     return 0;
@@ -136,6 +137,7 @@ static int module_clear(PyObject *module)
     Py_CLEAR(st->invalid_pointer);
     Py_CLEAR(st->heap_closed);
     Py_CLEAR(st->corrupt_heap);
+    Py_CLEAR(st->busy);
     Py_CLEAR(st->trace_error);
     Py_CLEAR(st->basic_types);
     return 0;

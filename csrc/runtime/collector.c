@@ -36,7 +36,8 @@ void gomem_remove_shadow_stack(struct gomem_runtime *rt, struct gomem_shadow_sta
 void gomem_write_pointer_slow(struct gomem_proc *proc, void **slot, void *value)
 {
     struct p *p = proc_p(proc);
-    gc_barrier(p_runtime(p)->gc, p->id, (uintptr_t)load_relaxed(slot), (uintptr_t)value);
+    gc_barrier(p_runtime(p)->gc, p->id, (uintptr_t)slot, (uintptr_t)load_relaxed(slot),
+               (uintptr_t)value);
     store_release(slot, value);
 }
 

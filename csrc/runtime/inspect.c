@@ -32,10 +32,15 @@ enum gomem_status gomem_read_memstats(struct gomem_runtime *rt, struct gomem_mem
 
 enum gomem_status gomem_verify(struct gomem_runtime *rt, struct gomem_error *err)
 {
-    if (!stop_everything(rt))
+    if (!stop_world(&rt->sched))
         return error_set(err, GOMEM_CLOSED, "the heap is closed");
-    enum gomem_status status = heap_verify(rt->heap, err);
-    start_everything(rt);
+    enum gomem_status status = gc_verify(rt->gc, err);
+    if (status == GOMEM_OK) {
+        lock(&rt->scavenging); /* as stop_everything */
+        status = heap_verify(rt->heap, err);
+        unlock(&rt->scavenging);
+    }
+    start_world(&rt->sched);
     return status;
 }
 

@@ -72,6 +72,7 @@ enum gomem_status gomem_runtime_new(const struct gomem_options *o, struct gomem_
         mheap_destroy(h);
         goto no_memory;
     }
+    rt->gc->barrier = o->barrier;
     scavenger_ensure(rt);
     *out = rt;
     return GOMEM_OK;

@@ -26,7 +26,8 @@ void sched_init(struct sched *s, struct mheap *h, struct p *ps)
         ps[i] = (struct p){.mcache = h->mcaches[i], .sched = s, .id = i};
 }
 
-/* Between these nobody unmaps a P; false: there is none to be had. */
+/* Between these nobody unmaps a P: who gets one leaves when he has given it up, as the last look at it comes
+ * after that. false: there is none to be had. */
 static bool enter(struct sched *s)
 {
     fetch_add_seq_cst(&s->entering, 1); /* with sched_close's: it sees us, or we see it */
@@ -40,18 +41,16 @@ static void leave(struct sched *s)
 
 struct p *p_try_acquire(struct sched *s)
 {
-    struct p *found = NULL;
     uint32_t first = hint % s->nusers, n = enter(s) ? s->nusers : 0;
     for (uint32_t i = 0; i < n; i++) {
         uint32_t id = first + i < n ? first + i : first + i - n;
         if (LIKELY(mcache_try_acquire(s->ps[id].mcache))) {
             hint = id;
-            found = &s->ps[id];
-            break;
+            return &s->ps[id];
         }
     }
     leave(s);
-    return found;
+    return NULL;
 }
 
 /* Waits until try answers something, or the runtime is closed. */
@@ -80,9 +79,10 @@ static struct p *try_any(struct sched *s, uint32_t id)
 
 static struct p *try_one(struct sched *s, uint32_t id)
 {
-    struct p *found = enter(s) && mcache_try_acquire(s->ps[id].mcache) ? &s->ps[id] : NULL;
+    if (enter(s) && mcache_try_acquire(s->ps[id].mcache))
+        return &s->ps[id];
     leave(s);
-    return found;
+    return NULL;
 }
 
 /* For stop_world, which does not mind that the world is stopping. */
@@ -115,8 +115,10 @@ void p_release(struct p *p)
     /* Closing takes all Ps: who still thinks to have one lost it at a safepoint. */
     if (UNLIKELY(load_acquire(&p->sched->closed)))
         return;
+    struct sched *s = p->sched;
     mcache_release(p->mcache);
-    wake_waiters(p->sched);
+    leave(s);
+    wake_waiters(s);
 }
 
 bool p_safepoint_slow(struct p *p)

@@ -31,7 +31,7 @@ struct sched {
     struct lock stop_lock; /* one stop of the world at a time; held while it lasts */
     uint32_t stopping;     /* atomic: the world is stopped, or somebody waits to stop it */
     uint32_t closed;       /* atomic: no P is given out any more */
-    uint32_t entering;     /* atomic: threads that are looking at Ps to take one */
+    uint32_t entering;     /* atomic: threads that look for a P, or have one */
     uint32_t waiters;      /* atomic: threads that wait for a P */
     uint32_t idle_event;   /* atomic: changes when a P becomes idle while there are waiters */
     uint32_t nps;          /* const: all Ps, the collector's included, which is the last */

@@ -158,12 +158,67 @@ static void pointers_behind_the_last_object(void)
     free(ends.slots);
 }
 
+/* With the insertion barrier alone what is cut off while marking goes on, and held by a frame only, is
+ * found when frames are scanned once more; what nobody holds is freed at once. */
+static void frames_are_scanned_again(enum gomem_barrier barrier)
+{
+    struct gomem_options o = gomem_options_default();
+    struct gomem_error err;
+    o.barrier = barrier;
+    CHECK(gomem_runtime_new(&o, &rt, &err) == GOMEM_OK);
+    struct {
+        struct gomem_frame f;
+        void **slots[3];
+    } frame = {.f = {.n = 3}};
+    struct gomem_shadow_stack stack = {.top = &frame.f};
+    struct gomem_root_table large = large_table(1 << 12);
+    gomem_add_shadow_stack(rt, &stack);
+    gomem_add_roots(rt, &large);
+    struct gomem_proc *p = gomem_proc_acquire(rt);
+    for (int i = 0; i < 2; i++) {
+        void **holder = gomem_alloc_scan(p, 64);
+        gomem_init_root(&large.slots[large.n - 1 - (size_t)i], holder);
+        gomem_write_pointer(p, &holder[0], gomem_alloc(p, 100));
+    }
+    gomem_proc_release(p);
+    uint64_t id;
+    enum gomem_gc_phase phase;
+    CHECK(gomem_step_begin(rt, false, &id) == GOMEM_OK);
+    CHECK(gomem_step_phase(rt, id, &phase) == GOMEM_OK && phase == GOMEM_GC_MARK);
+    p = gomem_proc_acquire(rt);
+    for (int i = 0; i < 2; i++) {
+        void **holder = (void **)(uintptr_t)large.slots[large.n - 1 - (size_t)i];
+        frame.slots[i] = i == 0 ? holder[0] : NULL;
+        gomem_write_pointer(p, &holder[0], NULL);
+    }
+    gomem_proc_release(p);
+    while (phase != GOMEM_GC_OFF) {
+        CHECK(gomem_verify(rt, &err) == GOMEM_OK);
+        CHECK(gomem_step_phase(rt, id, &phase) == GOMEM_OK);
+    }
+    struct gomem_gc_cycle cycle;
+    struct gomem_memstats m;
+    CHECK(gomem_gc_cycles(rt, &cycle, 1) == 1 && gomem_read_memstats(rt, &m) == GOMEM_OK);
+    bool dijkstra = barrier == GOMEM_BARRIER_DIJKSTRA;
+    CHECK_OP(m.heap_objects, ==, dijkstra ? 3 : 4);
+    CHECK_OP(cycle.rescan_slots, ==, dijkstra ? 3 : 0);
+    CHECK(dijkstra == (cycle.rescan_ns > 0));
+    CHECK_OP(cycle.barrier_writes, ==, 2);
+    CHECK_OP(cycle.barrier_shaded, ==, dijkstra ? 0 : 2);
+    gomem_remove_shadow_stack(rt, &stack);
+    gomem_remove_roots(rt, &large);
+    free(large.slots);
+    verify_and_delete();
+}
+
 int main(void)
 {
     table_goes_while_marking();
     closing_twice();
     no_memory_for_buffers();
     pointers_behind_the_last_object();
+    frames_are_scanned_again(GOMEM_BARRIER_HYBRID);
+    frames_are_scanned_again(GOMEM_BARRIER_DIJKSTRA);
     printf("gc_cases: ok\n");
     return 0;
 }

@@ -146,6 +146,15 @@ static void step(struct thread *t, struct gomem_proc *p, struct frame *f)
     }
 }
 
+static void verify(struct gomem_runtime *rt)
+{
+    struct gomem_error err;
+    if (gomem_verify(rt, &err) != GOMEM_OK) {
+        fprintf(stderr, "%s\n", err.message);
+        exit(1);
+    }
+}
+
 static void *run(void *arg)
 {
     struct thread *t = arg;
@@ -160,6 +169,8 @@ static void *run(void *arg)
             gomem_proc_release(p);
             if (below(t, 400) == 0)
                 CHECK(gomem_gc(g->rt) == GOMEM_OK);
+            if (below(t, 200) == 0)
+                verify(g->rt); /* in whatever phase the collector is */
             p = gomem_proc_acquire(g->rt);
         } else if (i % 8 == 0) {
             CHECK(gomem_safepoint(p));
@@ -180,15 +191,6 @@ static void make_types(struct program *g)
     g->node = gomem_type_struct("node", names, types, 6, &err);
     CHECK(g->node != NULL && gomem_type_size(g->node) == sizeof(struct node));
     gomem_type_release(word);
-}
-
-static void verify(struct gomem_runtime *rt)
-{
-    struct gomem_error err;
-    if (gomem_verify(rt, &err) != GOMEM_OK) {
-        fprintf(stderr, "%s\n", err.message);
-        exit(1);
-    }
 }
 
 static void round_of(unsigned nthreads, unsigned operations, uint64_t seed)

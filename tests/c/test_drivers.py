@@ -112,3 +112,12 @@ def test_collector(profile: str) -> None:
 @pytest.mark.parametrize("profile", ["check", "asan"])
 def test_collector_cases(profile: str) -> None:
     assert "gc_cases: ok" in succeeds(cdriver.build("gc_cases", profile))
+
+
+# First and last seed. tests/gc has more, and what they find when pieces of the collector are missing.
+STEPS = {"check": ("1000", "1030"), "asan": ("2000", "2020"), "tsan": ("3000", "3008")}
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_collector_in_steps(profile: str) -> None:
+    assert "gc_steps: ok" in succeeds(cdriver.build("gc_steps", profile), "seeds", *STEPS[profile])

@@ -24,8 +24,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gomem
+from gomem.steps import StepCycle
 
-DOCUMENTED = (ValueError, TypeError, MemoryError, BufferError, AttributeError, LookupError)
+DOCUMENTED = (ValueError, TypeError, MemoryError, BufferError, AttributeError, LookupError,
+              gomem.BusyError)  # fmt: skip
 
 
 class Mine(Exception):
@@ -40,6 +42,7 @@ class World:
                                  f="float32", c="complex128", b="bool", raw="[4]uint8",
                                  u="uint16")  # fmt: skip
         self.views: list[Any] = []
+        self.cycle: StepCycle | None = None
         self.open()
 
     def open(self) -> None:
@@ -51,6 +54,12 @@ class World:
         self.roots = self.heap.alloc_many([8, 16, 100, 3000, 50_000])
         self.addresses = [r.address for r in self.refs] + self.roots.addresses.tolist()
         self.addresses += [a + 1 for a in self.addresses]
+
+    def step(self, assists: Any = False) -> StepCycle:
+        """The cycle that is stepped, or a new one."""
+        if self.cycle is None or self.cycle.done or self.cycle.heap is not self.heap:
+            self.cycle = self.heap.step_gc(assists=assists)
+        return self.cycle
 
     def do(self, what: str) -> None:
         """What a hostile object does in the middle of somebody's call."""
@@ -74,6 +83,9 @@ class World:
         elif what == "forget":
             self.refs.clear()
             gc.collect()
+        elif what == "step":
+            with contextlib.suppress(*DOCUMENTED):
+                self.step().step()
         elif what == "verify" and not self.heap.closed:
             self.heap.verify()
 
@@ -163,7 +175,7 @@ def recursive() -> list[Any]:
 
 
 DEEDS = ["raise", "type error", "close", "free", "free table", "alloc", "forget", "verify", "clear",
-         "nothing"]  # fmt: skip
+         "step", "nothing"]  # fmt: skip
 # Not so many that a table of objects of no size would need all of the machine's memory.
 INTEGERS = (
     st.integers(-10, 5000)
@@ -261,6 +273,13 @@ CALLS: dict[str, Callable[..., Any]] = {
     "inspect": lambda w, a, b: (w.heap.stats(), w.heap.spans(), w.heap.fragmentation()),
     "show": lambda w, a, b: (w.heap._repr_html_(), w.roots._repr_html_(), repr(w.refs)),
     "flush": lambda w, a, b: (w.heap.flush(), w.heap.release_os_memory()),
+    "barrier": lambda w, a, b: gomem.Heap(procs=1, barrier=a),
+    "step": lambda w, a, b: w.step(assists=a),
+    "steps": lambda w, a, b: [step() for step in (w.step().step, w.step().step) for _ in range(3)],
+    "next phase": lambda w, a, b: (w.step().next_phase(), w.step().shades, w.step()._repr_html_()),
+    "finish": lambda w, a, b: (w.step().finish(), w.heap.gc()),
+    "colors": lambda w, a, b: (a in w.heap.colors(), w.heap.colors().svg, str(w.heap.colors())),
+    "color of": lambda w, a, b: w.heap.colors()[a],
     "exit": lambda w, a, b: w.heap.__exit__(a, b, None),
     "eq": lambda w, a, b: (w.refs[:1] == [a], ref(w) == a, ref(w) != b, w.roots == a),
     "item": lambda w, a, b: ref(w)[a],
@@ -316,6 +335,8 @@ def test_nonsense(calls: list[tuple[str, Any, Any]]) -> None:
             world.open()
         world.heap.verify()
     world.views.clear()
+    if world.cycle is not None:
+        world.cycle.finish()
     del a, b, calls
     world.heap.flush()
     world.heap.verify()
