@@ -13,6 +13,7 @@ import pytest
 
 import gomem
 from gomem.steps import Shade, StepCycle
+from gomem.testing import in_threads
 
 NODE = gomem.struct("StepNode", a="*StepNode", b="*StepNode", number="int64")
 
@@ -284,12 +285,7 @@ def test_closing_while_others_step() -> None:
             except gomem.HeapClosedError:
                 pass
 
-        threads = [threading.Thread(target=steps) for _ in range(2)]
-        for thread in threads:
-            thread.start()
-        heap.close()
-        for thread in threads:
-            thread.join()
+        in_threads(steps, steps, heap.close)
 
 
 def test_threads_take_turns() -> None:
@@ -301,11 +297,7 @@ def test_threads_take_turns() -> None:
             def steps() -> None:
                 objects.extend(step.address for step in cycle if step.kind == "object")  # type: ignore[misc]
 
-            threads = [threading.Thread(target=steps) for _ in range(3)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
+            in_threads(steps, steps, steps)
             assert cycle.done
         assert sorted(objects) == sorted(addresses)
         assert heap.stats().heap_objects == 500
@@ -327,11 +319,11 @@ def test_who_waits_for_a_cycle_is_served() -> None:
                 except gomem.BusyError:
                     outcome.append("refused")
 
-            thread = threading.Thread(target=collect)
-            thread.start()
-            with heap.step_gc() as cycle:
-                to(cycle, "mark")
-            thread.join()
+            def step() -> None:
+                with heap.step_gc() as cycle:
+                    to(cycle, "mark")
+
+            in_threads(collect, step)
             refused += outcome == ["refused"]
             assert outcome in (["done"], ["refused"])
         heap.verify()
