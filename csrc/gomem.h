@@ -354,7 +354,7 @@ struct gomem_gc_step {
 
 /* What the barrier was told of a pointer write; *_shaded: the object was white until then. */
 struct gomem_shade {
-    uint64_t slot, old, value; /* old 0: there was no pointer, or the barrier does not look at it */
+    uint64_t slot, old, value; /* slot 0: a weak pointer was made strong; old 0: there was no pointer, or the barrier does not look at it */
     uint8_t old_shaded, value_shaded;
 };
 
@@ -373,6 +373,7 @@ GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_step_phase(struct gomem_runtime
  * more there were than are remembered (4096), or than `capacity`. */
 GOMEM_API size_t gomem_step_shades(struct gomem_runtime *rt, struct gomem_shade *out,
                                    size_t capacity, size_t *lost);
+
 /* --- Finalizers, cleanups, weak pointers ---
  *
  * A finalizer is called with its object when the collector finds that nothing leads to it any more; the

@@ -7,6 +7,7 @@
  */
 #include "gc/finalizer.h"
 
+#include "base/mutate.h"
 #include "heap/heapbits.h"
 #include "heap/verify.h"
 
@@ -88,7 +89,7 @@ enum gomem_status finalizer_set(struct gc *gc, struct p *p, uintptr_t object,
     if (there)
         return error_set(err, GOMEM_INVALID_VALUE,
                          "runtime.SetFinalizer: finalizer already set");
-    if (load_relaxed(&h->gc.phase) == GC_MARK && !span_noscan(s))
+    if (load_relaxed(&h->gc.phase) == GC_MARK && !span_noscan(s) && !MUTATED(SPECIALS_NO_LATE_FINALIZER))
         mark_children(&gc->procs[p->id].marker, s, special_index(s, object - s->base));
     return GOMEM_OK;
 }
@@ -161,7 +162,7 @@ enum gomem_status cleanup_add(struct gc *gc, struct p *p, uintptr_t pointer,
     }
     special_insert_locked(h, s, pointer, sp);
     spin_unlock(&s->lock);
-    if (load_relaxed(&h->gc.phase) == GC_MARK && argument != 0)
+    if (load_relaxed(&h->gc.phase) == GC_MARK && argument != 0 && !MUTATED(SPECIALS_NO_LATE_CLEANUP))
         mark_grey(&gc->procs[p->id].marker, argument);
     return GOMEM_OK;
 }
@@ -177,8 +178,8 @@ void finalizers_start(struct mheap *h)
 {
     struct specials *all = &h->specials;
     lock(&all->lock);
-    store_relaxed(&all->unscanned, all->queue);
-    store_relaxed(&all->next_arena, all->arenas);
+    store_relaxed(&all->unscanned, MUTATED(SPECIALS_NO_QUEUE_MARKING) ? NULL : all->queue);
+    store_relaxed(&all->next_arena, MUTATED(SPECIALS_NO_MARKING) ? NULL : all->arenas);
     unlock(&all->lock);
 }
 
@@ -198,7 +199,7 @@ struct kept {
 static struct kept kept_by(const struct mspan *s, const struct special *sp)
 {
     if (sp->kind == SPECIAL_CLEANUP)
-        return (struct kept){.p = sp->pointer};
+        return (struct kept){.p = MUTATED(SPECIALS_NO_ARGUMENT_MARKING) ? 0 : sp->pointer};
     if (sp->kind == SPECIAL_WEAK || span_noscan(s))
         return (struct kept){0};
     return (struct kept){.span = s, .index = special_index(s, sp->offset)};

@@ -8,6 +8,7 @@
  */
 #include "gc/weak.h"
 
+#include "base/mutate.h"
 #include "gc/assist.h"
 #include "heap/sweep.h"
 #include "heap/verify.h"
@@ -86,13 +87,14 @@ uintptr_t weak_value(struct gc *gc, struct p *p, const struct gomem_weak *w)
     at = load_relaxed(&w->address);
     /* Garbage that waits to be swept is as good as dead. */
     bool alive = in_use && at != 0 &&
-                 (span_is_swept(h, s) || object_is_marked(s, special_index(s, at - s->base)));
+                 (span_is_swept(h, s) || MUTATED(SPECIALS_WEAK_TO_GARBAGE) ||
+                  object_is_marked(s, special_index(s, at - s->base)));
     spin_unlock(&s->lock);
     if (!alive)
         return 0;
     /* It may be white, and the caller the only one to have it. */
-    if (load_relaxed(&h->gc.phase) == GC_MARK)
-        gc_barrier(gc, p->id, 0, at);
+    if (load_relaxed(&h->gc.phase) == GC_MARK && !MUTATED(SPECIALS_NO_WEAK_SHADE))
+        gc_barrier(gc, p->id, 0, 0, at);
     return at;
 }
 

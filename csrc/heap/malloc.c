@@ -169,7 +169,7 @@ static enum gomem_status free_large_and_unlock(struct mcache *c, struct mspan *s
 /* What is attached to an object goes before it does. */
 static void free_specials_locked(struct mcache *c, struct mspan *s, unsigned i, uintptr_t p)
 {
-    if (LIKELY(!span_has_specials(s)))
+    if (LIKELY(!span_has_specials(s)) || MUTATED(SPECIALS_NO_FREE))
         return;
     uintptr_t end = span_is_large(s) ? s->limit : s->base + (i + 1) * s->elem_size;
     if (span_has_tiny(s, i)) {

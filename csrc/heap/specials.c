@@ -7,6 +7,7 @@
  */
 #include "heap/specials.h"
 
+#include "base/mutate.h"
 #include "heap/malloc.h"
 #include "heap/sweep.h"
 #include "heap/verify.h"
@@ -125,7 +126,7 @@ static void note_specials_locked(struct mheap *h, struct mspan *s, bool any)
         fetch_or_release(&a->pages[page / 64], bit); /* with scan_arena's acquire: the span is whole */
     else
         fetch_and_relaxed(&a->pages[page / 64], ~bit);
-    if (owner != 0)
+    if (owner != 0 && !MUTATED(SPECIALS_NO_OWNER_LOOK))
         store_relaxed(&s->owner,
                       any || s->tiny_live != NULL ? owner | OWNER_LOOK : owner & ~OWNER_LOOK);
 }
@@ -196,7 +197,8 @@ static void queue_push_locked(struct mheap *h, struct special *sp)
     else
         all->queue_last->next = sp;
     all->queue_last = sp;
-    if (load_relaxed(&h->gc.phase) != GC_OFF && all->unscanned == NULL)
+    if (load_relaxed(&h->gc.phase) != GC_OFF && all->unscanned == NULL &&
+        !MUTATED(SPECIALS_NO_LATE_QUEUE))
         store_relaxed(&all->unscanned, sp);
     if (sp->dropped)
         return;
@@ -212,7 +214,8 @@ static void dispose_locked(struct mheap *h, struct mspan *s, struct special *sp,
     struct specials *all = &h->specials;
     ASSERT_SPIN_HELD(&s->lock);
     if (sp->kind == SPECIAL_WEAK) {
-        store_release(&sp->weak->address, 0); /* with weak_value's acquire */
+        if (!MUTATED(SPECIALS_KEEP_WEAK))
+            store_release(&sp->weak->address, 0); /* with weak_value's acquire */
         weak_drop_locked(all, sp->weak);
         fixalloc_free(&all->alloc, sp);
         return;
@@ -260,7 +263,7 @@ void specials_sweep_locked(struct mheap *h, struct mspan *s)
             bool stays = false;
             for (struct special *sp = *link; sp != NULL && sp->offset < end; sp = sp->next)
                 stays |= sp->kind == SPECIAL_FINALIZER;
-            if (stays)
+            if (stays && !MUTATED(SPECIALS_NO_RESURRECTION))
                 fetch_or_relaxed(&s->mark_bits[i / 64], bit);
             dispose_range_locked(h, s, link, end, stays, false);
         }

@@ -5,6 +5,7 @@
  * Concurrency: see gomem.h. What is called holds no P and no lock.
  * Go: runtime.SetFinalizer, AddCleanup, weak.Pointer; runFinalizers in mfinal.go.
  */
+#include "base/mutate.h"
 #include "gc/finalizer.h"
 #include "gc/weak.h"
 #include "runtime/runtime.h"
@@ -58,7 +59,10 @@ bool gomem_take_call(struct gomem_proc *p, uint64_t *root, struct gomem_call *ou
     };
     special_delete(h, sp);
     /* With its barrier: marking may not have come to the queue yet, and will not find it there. */
-    gomem_write_pointer(p, (void **)root, out->pointer);
+    if (MUTATED(SPECIALS_NO_TAKE_BARRIER))
+        gomem_init_root(root, out->pointer);
+    else
+        gomem_write_pointer(p, (void **)root, out->pointer);
     return true;
 }
 
