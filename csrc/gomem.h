@@ -354,7 +354,7 @@ struct gomem_gc_step {
 
 /* What the barrier was told of a pointer write; *_shaded: the object was white until then. */
 struct gomem_shade {
-    uint64_t slot, old, value; /* old 0: there was no pointer, or the barrier does not look at it */
+    uint64_t slot, old, value; /* slot 0: a weak pointer was made strong; old 0: there was no pointer, or the barrier does not look at it */
     uint8_t old_shaded, value_shaded;
 };
 
@@ -373,6 +373,86 @@ GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_step_phase(struct gomem_runtime
  * more there were than are remembered (4096), or than `capacity`. */
 GOMEM_API size_t gomem_step_shades(struct gomem_runtime *rt, struct gomem_shade *out,
                                    size_t capacity, size_t *lost);
+
+/* --- Finalizers, cleanups, weak pointers ---
+ *
+ * A finalizer is called with its object when the collector finds that nothing leads to it any more; the
+ * object, and all it leads to, lives for that once more. A cleanup is called when its object is dead. Both
+ * are queued by the collector and called by gomem_run_finalizers, or whoever takes them. To free an object
+ * by hand makes its weak pointers nil and queues its cleanups; its finalizer is dropped, as there is
+ * nothing to call it with. Objects of less than 16 bytes without pointers share a block, which the
+ * collector sees as one (as Go's does): none of them is found dead before all are. */
+
+struct gomem_callback {
+    /* pointer: the object, or a cleanup's argument; a root while this runs. Holds no P. */
+    void (*fn)(struct gomem_runtime *rt, void *pointer, void *data);
+    /* NULL, or called once when data is not needed any more: after fn, or in its place. May not call
+     * back: the runtime may be closing. */
+    void (*release)(void *data);
+    void *data;
+};
+
+/* GOMEM_INVALID_POINTER: object is not the first byte of an object; GOMEM_INVALID_VALUE: it has a finalizer;
+ * GOMEM_OUT_OF_MEMORY. With Go's messages. For objects of size 0 nothing happens, as they never die. */
+GOMEM_API GOMEM_MUST_USE enum gomem_status
+gomem_set_finalizer(struct gomem_proc *p, void *object, const struct gomem_callback *callback,
+                    struct gomem_error *err);
+/* Detaches it; false: there was none. What it was is in *callback: its data is the caller's to release. */
+GOMEM_API bool gomem_clear_finalizer(struct gomem_proc *p, void *object,
+                                     struct gomem_callback *callback);
+/* Attaches a cleanup to what pointer points into. argument: NULL, or an object that is alive until the
+ * cleanup was called. *id is for gomem_stop_cleanup; 0 for an object of size 0, which never dies. */
+GOMEM_API GOMEM_MUST_USE enum gomem_status
+gomem_add_cleanup(struct gomem_proc *p, void *pointer, const struct gomem_callback *callback,
+                  void *argument, uint64_t *id, struct gomem_error *err);
+/* As gomem_clear_finalizer; false: it was called or is queued. pointer: as it was given, dead or alive. */
+GOMEM_API bool gomem_stop_cleanup(struct gomem_proc *p, void *pointer, uint64_t id,
+                                  struct gomem_callback *callback);
+
+/* Calls what is queued, in order, until nothing is; how many were called. The caller holds no P. Go has one
+ * goroutine for it: two threads may do so at the same time, if what they call does not mind. */
+GOMEM_API size_t gomem_run_finalizers(struct gomem_runtime *rt);
+
+enum gomem_call_kind {
+    GOMEM_CALL_FINALIZER,
+    GOMEM_CALL_CLEANUP,
+    GOMEM_CALL_DROPPED, /* not to be called, only released: its object was freed by hand */
+};
+
+struct gomem_call {
+    enum gomem_call_kind kind;
+    struct gomem_callback callback;
+    void *pointer;
+};
+
+/* Takes the first of the queue for the caller to call and release; its pointer goes into *root, a slot of a
+ * registered table. false: the queue is empty. */
+GOMEM_API bool gomem_take_call(struct gomem_proc *p, uint64_t *root, struct gomem_call *out);
+/* notify is called whenever something was queued, by any thread, with locks held: it may wake a thread and
+ * nothing else. NULL: nobody is told. */
+GOMEM_API void gomem_on_queued(struct gomem_runtime *rt, void (*notify)(void *arg), void *arg);
+
+struct gomem_finalizer_stats { /* ever; what was dropped is not counted */
+    uint64_t finalizers_queued, finalizers_executed, cleanups_queued, cleanups_executed;
+};
+
+/* A weak pointer. All that were made from one address while its object lived are the same, also when it
+ * is dead; one made after a finalizer was queued is another. It ends with its runtime. */
+struct gomem_weak;
+
+/* With a reference for the caller; NULL with err. pointer: into an object. */
+GOMEM_API struct gomem_weak *gomem_weak_make(struct gomem_proc *p, void *pointer,
+                                             struct gomem_error *err);
+/* The pointer it was made from; NULL once the object is dead or its finalizer queued. The caller's like a
+ * pointer he has loaded from the heap: safe until the next safepoint. NULL for NULL. */
+GOMEM_API void *gomem_weak_value(struct gomem_proc *p, const struct gomem_weak *w);
+GOMEM_API void gomem_weak_release(struct gomem_proc *p, struct gomem_weak *w);
+
+/* What it points to is in use up to here: for pointers that a compiler may think are not needed any more. */
+static inline void gomem_keep_alive(const void *pointer)
+{
+    __asm__ volatile("" : : "r"(pointer) : "memory");
+}
 
 /* --- Goroutine stacks --- */
 
@@ -410,6 +490,7 @@ struct gomem_memstats {
     uint64_t mapped_ready, peak_mapped_ready; /* bytes in use or ready for use: Sys - HeapReleased */
     uint64_t large_allocs, large_frees;
     uint64_t scavenged_background, scavenged_eager, scavenged_forced; /* bytes, ever */
+    struct gomem_finalizer_stats finalizers;
 };
 
 struct gomem_span {

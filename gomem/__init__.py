@@ -36,7 +36,9 @@ from gomem._core import (
     Roots,
     TraceError,
     Type,
+    Weak,
 )
+from gomem.finalizers import Cleanup, add_cleanup, keep_alive, set_finalizer
 from gomem.heap import Arena, Fragmentation, Heap, Lookup
 from gomem.sizeclasses import SizeClasses, SizeClassRules
 from gomem.span import Span
@@ -48,6 +50,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Arena",
     "BusyError",
+    "Cleanup",
     "CorruptHeapError",
     "Error",
     "Fragmentation",
@@ -63,9 +66,13 @@ __all__ = [
     "Span",
     "TraceError",
     "Type",
+    "Weak",
+    "add_cleanup",
     "array",
     "build_info",
+    "keep_alive",
     "pointer",
+    "set_finalizer",
     "struct",
     "type_of",
 ]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gomem import _core
+from gomem.finalizers import Finalizers
 from gomem.sizeclasses import SizeClasses, counted, integer, shown
 from gomem.span import Span
 from gomem.stats import MemStats
@@ -163,6 +164,7 @@ class Heap(_core.Heap):
         and what it writes, as Go since 1.8; ``"dijkstra"``, what it writes, as Go before: then
         frames of C programs are scanned once more in the stop that ends marking (``gc_cycles`` has
         the figures).
+    finalizer_thread: a thread calls finalizers and cleanups; False: only ``run_finalizers()`` does.
 
     Raises ValueError or TypeError for arguments out of range, MemoryError if the system refuses the
     memory for the heap's own structures (about 2 MB). A heap is a context manager that closes it.
@@ -183,6 +185,7 @@ class Heap(_core.Heap):
         madvdontneed: bool = True,
         huge_pages: str = "default",
         barrier: str = "hybrid",
+        finalizer_thread: bool = True,
     ) -> None:
         if procs is None:
             procs = min(1024, len(os.sched_getaffinity(0)))
@@ -210,6 +213,7 @@ class Heap(_core.Heap):
             barrier=_BARRIERS[barrier],
         )
         self.barrier = barrier
+        self._finalizers = Finalizers(bool(finalizer_thread))
         self.size_class_table = size_classes if size_classes is not None else SizeClasses()
         _heaps.add(self)
 
@@ -406,6 +410,18 @@ class Heap(_core.Heap):
         result: int = self._resident()
         return result
 
+    # --- Finalizers ---
+
+    def run_finalizers(self) -> int:
+        """Calls the finalizers and cleanups that are queued, in this thread; how many those were.
+
+        They are called one at a time: if the heap's thread is at it, this waits until it is done, so
+        that after ``gc()`` and this everything that had died has been called. From within a finalizer it
+        does nothing. Raises HeapClosedError.
+        """
+        self._gogc  # noqa: B018  # raises if the heap is closed
+        return self._finalizers.run(self)
+
     # --- Settings ---
 
     @property
@@ -489,9 +505,13 @@ def _before_fork() -> None:
 
 
 def _after_fork(stage: int) -> None:
+    heaps = list(_forking)
     while _forking:
         _forking.pop()._fork(stage)
     _fork_lock.release()
+    for heap in heaps:
+        if stage == 2 and not heap.closed:
+            heap._finalizers.after_fork(heap)
 
 
 os.register_at_fork(

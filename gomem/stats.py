@@ -80,7 +80,8 @@ class MemStats:
     by_size: tuple[BySize, ...] = ()
     extra: dict[str, int] = field(default_factory=dict, repr=False)
     """Beyond Go's struct: tiny_allocs, mapped_ready (sys - heap_released), peak_mapped_ready,
-    large_allocs, large_frees, scavenged_background, scavenged_eager, scavenged_forced."""
+    large_allocs, large_frees, scavenged_background, scavenged_eager, scavenged_forced,
+    finalizers_queued, finalizers_executed, cleanups_queued, cleanups_executed."""
 
     @classmethod
     def _from_raw(cls, raw: dict[str, Any], extra: dict[str, int]) -> MemStats:
@@ -106,6 +107,10 @@ class MemStats:
         """What ``runtime/metrics`` calls these things, for those of its metrics that exist here."""
         tiny = self.extra["tiny_allocs"]
         metrics = {
+            "/gc/cleanups/executed:cleanups": self.extra["cleanups_executed"],
+            "/gc/cleanups/queued:cleanups": self.extra["cleanups_queued"],
+            "/gc/finalizers/executed:finalizers": self.extra["finalizers_executed"],
+            "/gc/finalizers/queued:finalizers": self.extra["finalizers_queued"],
             "/gc/heap/allocs:bytes": self.total_alloc,
             "/gc/heap/allocs:objects": self.mallocs - tiny,
             "/gc/heap/frees:bytes": self.total_alloc - self.alloc,

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 
 ROOT = Path(__file__).resolve().parent.parent
+CSRC = ROOT / "csrc"
 
 
 def _load_setup() -> ModuleType:
@@ -31,6 +32,10 @@ def _load_setup() -> ModuleType:
 _setup = _load_setup()
 CORE_ROOMS: list[str] = _setup.CORE_ROOMS
 """The rooms of csrc/ that make up the core."""
+
+
+def core_sources() -> list[Path]:
+    return [ROOT / source for source in _setup.sources(*CORE_ROOMS)]
 
 
 def default_cc() -> str:

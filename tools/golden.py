@@ -4,8 +4,10 @@ sizeclasses.json     the table of size classes, as Go's generated file has it
 memstats.json        the fields of runtime.MemStats
 metrics.json         the metrics of runtime/metrics
 malloc_roundup.json  slots of allocations, alignments, packing of tiny objects: measured
+finalizers.json      what small programs with finalizers, cleanups and weak pointers do
 
-The first is read from GOROOT, the others are what tools/golden_runtime.go prints. Facts only.
+The first is read from GOROOT, the last is what tools/golden_finalizers.go prints, the others are what
+tools/golden_runtime.go prints. Facts only.
 """
 
 from __future__ import annotations
@@ -57,20 +59,21 @@ def sizeclasses() -> dict[str, Any]:
     return {"classes": classes, "constants": constants, "arrays": arrays}
 
 
-def runtime() -> dict[str, Any]:
-    """What tools/golden_runtime.go prints."""
-    result: dict[str, Any] = json.loads(go("run", str(ROOT / "tools" / "golden_runtime.go")))
+def printed(program: str) -> dict[str, Any]:
+    """What a program of tools/ prints."""
+    result: dict[str, Any] = json.loads(go("run", str(ROOT / "tools" / program)))
     return result
 
 
 def everything() -> dict[str, Any]:
     """The contents of the files, by name."""
-    measured = runtime()
+    measured = printed("golden_runtime.go")
     return {
         "sizeclasses": sizeclasses(),
         "memstats": measured["memstats"],
         "metrics": measured["metrics"],
         "malloc_roundup": measured["malloc"],
+        "finalizers": printed("golden_finalizers.go"),
     }
 
 

@@ -32,6 +32,21 @@ enum gomem_mutation {
     MUTATE_NO_SWEEPGEN,             /* and does not say that it was there */
     MUTATE_NO_CREDIT_TAKEN,         /* background credit is spent without being taken */
     MUTATE_NO_NEW_TRIGGER,          /* the heap is not told when the next cycle is due */
+
+    /* Of specials: tests/gc/test_specials_mutations.py. */
+    MUTATE_SPECIALS_KEEP_WEAK,           /* weak pointers stay when their object dies */
+    MUTATE_SPECIALS_NO_RESURRECTION,     /* an object goes though it has a finalizer */
+    MUTATE_SPECIALS_NO_MARKING,          /* what finalizers and cleanups keep is not marked */
+    MUTATE_SPECIALS_NO_ARGUMENT_MARKING, /* only what finalizers keep is */
+    MUTATE_SPECIALS_NO_QUEUE_MARKING,    /* what is queued is not marked */
+    MUTATE_SPECIALS_NO_LATE_QUEUE,       /* nor what is queued while marking goes on */
+    MUTATE_SPECIALS_NO_LATE_FINALIZER,   /* nor what a finalizer keeps that is set while it does */
+    MUTATE_SPECIALS_NO_LATE_CLEANUP,     /* nor a cleanup's argument */
+    MUTATE_SPECIALS_NO_TAKE_BARRIER,     /* what leaves the queue is not shaded */
+    MUTATE_SPECIALS_NO_WEAK_SHADE,       /* nor what a weak pointer leads to */
+    MUTATE_SPECIALS_WEAK_TO_GARBAGE,     /* weak pointers lead to garbage until it is swept */
+    MUTATE_SPECIALS_NO_FREE,             /* frees by hand leave what is attached */
+    MUTATE_SPECIALS_NO_OWNER_LOOK,       /* the owner of a span does not look for specials */
 };
 
 #ifndef GOMEM_MUTATE

@@ -8,6 +8,7 @@
 #include "gc/roots.h"
 
 #include "base/mutate.h"
+#include "gc/finalizer.h"
 
 enum { SLOTS_AT_A_TIME = 512 };
 
@@ -109,6 +110,7 @@ void roots_start(struct roots *r, struct marker *m)
     r->next = r->tables;
     r->at = 0;
     r->marking = true;
+    finalizers_start(m->h);
     marker_init(&r->marker, m->work.pool);
     for (struct gomem_root_table *t = r->tables; t != NULL; t = t->next)
         t->unscanned = 1;
@@ -127,7 +129,7 @@ size_t roots_scan_frames(struct roots *r, struct marker *m)
 void roots_finish(struct roots *r)
 {
     lock(&r->lock);
-    CHECK(r->next == NULL);
+    CHECK(r->next == NULL && !finalizers_have_work(r->marker.h));
     r->marking = false;
     /* Tables that came since the last look: what they hold was in another, or is new. */
     for (struct gomem_root_table *t = r->tables; r->nlate > 0; t = t->next) {
@@ -154,7 +156,7 @@ static bool scan_late_locked(struct roots *r, struct marker *m)
 bool roots_have_work(struct roots *r)
 {
     lock(&r->lock);
-    bool have = r->next != NULL || r->nlate > 0;
+    bool have = r->next != NULL || r->nlate > 0 || finalizers_have_work(r->marker.h);
     unlock(&r->lock);
     return have;
 }
@@ -166,7 +168,7 @@ bool roots_scan_some(struct roots *r, struct marker *m)
     if (t == NULL) {
         bool late = scan_late_locked(r, m);
         unlock(&r->lock);
-        return late;
+        return late || finalizers_scan_some(m);
     }
     size_t end = MIN(t->n, r->at + SLOTS_AT_A_TIME);
     scan_slots(m, t, r->at, end);

@@ -22,6 +22,7 @@ struct look {
     struct greys greys;         /* while marking */
     struct address_set covered; /* white objects that something grey leads to; made when it is needed */
     bool has_covered, no_memory;
+    bool ended; /* marking has: what specials keep alive is marked */
     /* May a root or a black object, which src names, point to slot i of s, an object or garbage? */
     bool (*may_point_to)(struct look *l, struct mspan *s, unsigned i, bool frame);
     char *why;
@@ -50,6 +51,35 @@ static bool check_object(struct look *l, const struct mspan *s, unsigned i)
     for (size_t at = 0; at + PTR_SIZE <= size; at += PTR_SIZE)
         if (object_word_is_pointer(l->gc->h, s, i, at) &&
             !check_pointer(l, load_relaxed((uintptr_t *)(object + at)), "black object", object, at))
+            return false;
+    return true;
+}
+
+/* What a finalizer's object leads to, itself apart, stays for it, and what a cleanup is to be called with. */
+static bool check_specials(struct look *l, const struct mspan *s)
+{
+    for (const struct special *sp = s->specials; sp != NULL; sp = sp->next) {
+        unsigned i = special_index(s, sp->offset);
+        uintptr_t object = span_object(s, i), p;
+        size_t size = span_is_large(s) ? s->limit - s->base : span_usable_size(s);
+        for (size_t at = 0; sp->kind == SPECIAL_FINALIZER && at + PTR_SIZE <= size; at += PTR_SIZE) {
+            if (!object_word_is_pointer(l->gc->h, s, i, at))
+                continue;
+            p = load_relaxed((uintptr_t *)(object + at));
+            if (p - object >= size && !check_pointer(l, p, "object with a finalizer", object, at))
+                return false;
+        }
+        if (sp->kind == SPECIAL_CLEANUP && !check_pointer(l, sp->pointer, "cleanup of", object, 0))
+            return false;
+    }
+    return true;
+}
+
+/* So does what is in the queue. */
+static bool check_queue(struct look *l)
+{
+    for (const struct special *sp = l->gc->h->specials.queue; sp != NULL; sp = sp->next)
+        if (!sp->dropped && !check_pointer(l, sp->pointer, "queue entry", sp->id, 0))
             return false;
     return true;
 }
@@ -84,6 +114,8 @@ static bool check_pointers_locked(struct look *l)
     bool marking = load_relaxed(&h->gc.phase) == GC_MARK;
     struct mspan *s;
     for (uintptr_t from = 0; (s = heap_next_span(h, from)) != NULL; from = span_end(s, h->page_shift)) {
+        if (s->state == SPAN_IN_USE && l->ended && !check_specials(l, s))
+            return false;
         if (s->state != SPAN_IN_USE || span_noscan(s))
             continue;
         for (unsigned i = 0; i < s->nelems; i++) {
@@ -95,7 +127,7 @@ static bool check_pointers_locked(struct look *l)
                 return false;
         }
     }
-    return check_roots_locked(l);
+    return (!l->ended || check_queue(l)) && check_roots_locked(l);
 }
 
 /* --- While marking goes on --- */
@@ -208,7 +240,7 @@ static bool marked_may_point_to(struct look *l, struct mspan *s, unsigned i, boo
 bool gc_verify_marks(struct gc *gc, char *why, size_t why_size)
 {
     struct look l = {
-        .gc = gc, .may_point_to = marked_may_point_to, .why = why, .why_size = why_size};
+        .gc = gc, .may_point_to = marked_may_point_to, .ended = true, .why = why, .why_size = why_size};
     lock(&gc->roots.lock);
     bool good = check_pointers_locked(&l);
     unlock(&gc->roots.lock);
@@ -292,6 +324,7 @@ enum gomem_status gc_verify(struct gc *gc, struct gomem_error *err)
         good = verify_marking(&l);
     } else if (good && !sweep_done(gc->h)) {
         l.may_point_to = swept_may_point_to;
+        l.ended = true;
         lock(&gc->roots.lock);
         good = check_pointers_locked(&l);
         unlock(&gc->roots.lock);

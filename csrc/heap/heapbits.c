@@ -31,11 +31,11 @@ bool object_word_is_pointer(const struct mheap *h, const struct mspan *s, unsign
     if (span_noscan(s) || offset >= span_usable_size(s))
         return false;
     if (span_has_heap_bits(h, s))
-        return bitmap_get(span_heap_bits(h, s),
-                          (span_object(s, i) - s->base + offset) / PTR_SIZE);
+        return bitmap_get_relaxed(span_heap_bits(h, s),
+                                  (span_object(s, i) - s->base + offset) / PTR_SIZE);
     const struct type *t = span_is_large(s)
                                ? load_acquire(&s->large_type) /* with malloc_large's release */
-                               : *(const struct type **)(span_object(s, i) - MALLOC_HEADER_SIZE);
+                               : load_relaxed((const struct type **)(span_object(s, i) - MALLOC_HEADER_SIZE));
     if (t == NULL)
         return false;
     offset %= t->size;

@@ -147,7 +147,7 @@ static void free_slot_and_unlock(struct mcache *c, struct mspan *s, unsigned i)
 
 void free_slot(struct mcache *c, struct mspan *s, unsigned i)
 {
-    if (LIKELY((load_relaxed(&s->owner_and_remote) & ~(uint64_t)OWNER_TINY) == c->token)) {
+    if (LIKELY((load_relaxed(&s->owner_and_remote) & ~(uint64_t)OWNER_LOOK) == c->token)) {
         CHECK(free_owned(c, s, i));
         return;
     }
@@ -166,6 +166,20 @@ static enum gomem_status free_large_and_unlock(struct mcache *c, struct mspan *s
     return GOMEM_OK;
 }
 
+/* What is attached to an object goes before it does. */
+static void free_specials_locked(struct mcache *c, struct mspan *s, unsigned i, uintptr_t p)
+{
+    if (LIKELY(!span_has_specials(s)) || MUTATED(SPECIALS_NO_FREE))
+        return;
+    uintptr_t end = span_is_large(s) ? s->limit : s->base + (i + 1) * s->elem_size;
+    if (span_has_tiny(s, i)) {
+        unsigned above = tiny_live_parts(c->heap, s, i) & ~((2u << (p - span_object(s, i))) - 1);
+        if (above != 0)
+            end = span_object(s, i) + trailing_zeros64(above);
+    }
+    specials_free_locked(c->heap, s, p, end);
+}
+
 /* Everything but an object in an own span; this one looks before it believes anything. */
 static NOINLINE enum gomem_status free_slow(struct mcache *c, struct mspan *s, uintptr_t p)
 {
@@ -173,20 +187,23 @@ static NOINLINE enum gomem_status free_slow(struct mcache *c, struct mspan *s, u
     if (load_acquire(&s->state) != SPAN_IN_USE || p < s->first_object || p >= s->limit)
         goto invalid;
     if (span_is_large(s)) {
-        if (p == s->base && slot_is_live_locked(c->heap, s, 0))
-            return free_large_and_unlock(c, s);
-        goto invalid;
+        if (p != s->base || !slot_is_live_locked(c->heap, s, 0))
+            goto invalid;
+        free_specials_locked(c, s, 0, p);
+        return free_large_and_unlock(c, s);
     }
     unsigned i = span_index(s, p);
     if (span_has_tiny(s, i)) {
         if (!slot_is_live_locked(c->heap, s, i) ||
             !(tiny_live_parts(c->heap, s, i) >> (p - span_object(s, i)) & 1))
             goto invalid;
+        free_specials_locked(c, s, i, p);
         spin_unlock(&s->lock); /* the object lives: so does its span */
         return tiny_free(c, s, i, p) ? GOMEM_OK : GOMEM_INVALID_POINTER;
     }
     if (p != span_object(s, i) || !slot_is_live_locked(c->heap, s, i))
         goto invalid;
+    free_specials_locked(c, s, i, p);
     free_slot_and_unlock(c, s, i);
     return GOMEM_OK;
 invalid:
@@ -200,13 +217,13 @@ static NOINLINE enum gomem_status freed_slow(struct mcache *c, struct mspan *s)
     return GOMEM_OK;
 }
 
-/* A free in an own span with tiny blocks, without remote frees. */
-static NOINLINE enum gomem_status free_in_tiny_span(struct mcache *c, struct mspan *s, uintptr_t p)
+/* A free in an own span with tiny blocks or specials, without remote frees. */
+static NOINLINE enum gomem_status free_looking(struct mcache *c, struct mspan *s, uintptr_t p)
 {
     if (p < s->base || p >= s->limit)
         return GOMEM_INVALID_POINTER;
     unsigned i = span_index(s, p);
-    if (UNLIKELY(load_relaxed(&s->tiny_foreign) != 0))
+    if (UNLIKELY(load_relaxed(&s->tiny_foreign) != 0) || span_has_specials(s))
         return free_slow(c, s, p);
     if (span_has_tiny(s, i))
         return tiny_free(c, s, i, p) ? GOMEM_OK : GOMEM_INVALID_POINTER;
@@ -220,8 +237,8 @@ enum gomem_status free_object(struct mcache *c, uintptr_t p)
         return p == c->heap->zerobase ? GOMEM_OK : GOMEM_INVALID_POINTER;
     uint64_t owner = load_relaxed(&s->owner_and_remote);
     if (UNLIKELY(owner != c->token)) {
-        if (owner == (c->token | OWNER_TINY))
-            return free_in_tiny_span(c, s, p);
+        if (owner == (c->token | OWNER_LOOK))
+            return free_looking(c, s, p);
         return free_slow(c, s, p);
     }
     uint64_t offset = p - s->first_object;

@@ -17,7 +17,7 @@
  * full span that nobody touched while it came round would be the P's again, as if never dropped. */
 static uint32_t token_next(uint32_t token)
 {
-    uint32_t next = (token + MAX_PROCS) & ~OWNER_TINY;
+    uint32_t next = (token + MAX_PROCS) & ~OWNER_LOOK;
     return next < MAX_PROCS ? next + MAX_PROCS : next;
 }
 
@@ -57,7 +57,7 @@ bool mcache_init(struct mheap *h, unsigned id, unsigned procs, struct mcache **o
 struct mcache *span_owner_locked(const struct mheap *h, const struct mspan *s)
 {
     ASSERT_SPIN_HELD(&s->lock);
-    uint32_t token = load_relaxed(&s->owner) & ~OWNER_TINY;
+    uint32_t token = load_relaxed(&s->owner) & ~OWNER_LOOK;
     struct mcache *c = token == 0 ? NULL : h->mcaches[token % MAX_PROCS];
     return c != NULL && load_acquire(&c->token) == token ? c : NULL; /* with mcache_flush's release */
 }

@@ -120,7 +120,7 @@ void span_merge_remote_locked(struct mspan *s);
 /* Does c own s? pre: c's owner asks. */
 static inline bool span_is_owned(const struct mspan *s, const struct mcache *c)
 {
-    return (load_relaxed(&s->owner) & ~OWNER_TINY) == c->token;
+    return (load_relaxed(&s->owner) & ~OWNER_LOOK) == c->token;
 }
 
 /* Is slot i of s in the current window of a P that may be at work? */

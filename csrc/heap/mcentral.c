@@ -51,7 +51,7 @@ static void own_locked(struct mspan *s, struct mcache *c)
     s->slow_from = SLOW_FROM_LISTED;
     s->kept = false;
     s->slot = &c->slots[s->span_class];
-    store_relaxed(&s->owner, c->token | (s->tiny_live != NULL ? OWNER_TINY : 0));
+    store_relaxed(&s->owner, c->token | (s->tiny_live != NULL || s->specials != NULL ? OWNER_LOOK : 0));
 }
 
 /* A span from the partial set; NULL if it has none. */

@@ -78,6 +78,7 @@ void memstats_read(struct mheap *h, struct gomem_memstats *m)
     m->sys = m->heap_sys + m->stack_sys + m->mspan_sys + m->mcache_sys + m->buck_hash_sys +
              m->gc_sys + m->other_sys;
     m->peak_mapped_ready = load_relaxed(&h->om.peak_ready);
+    m->finalizers = h->specials.stats;
     m->scavenged_background = load_relaxed(&h->scav.released_background);
     m->scavenged_eager = load_relaxed(&h->scav.released_eager);
     m->scavenged_forced = load_relaxed(&h->scav.released_forced);

@@ -53,12 +53,14 @@ static bool init_parts(struct mheap *h, unsigned procs)
     for (unsigned k = 0; k < MAX_BITMAP_POOLS; k++)
         fixalloc_init(&h->bitmap_alloc[k], &h->persistent, sizeof(uint64_t) << k, 8, &b->gc_sys);
     stack_pools_init(&h->stacks);
+    specials_init(h);
 
     if (!pagealloc_init(&h->pages, h->page_shift, &h->lock, &h->om, &h->persistent, &b->gc_sys) ||
         !arena_init(h))
         return false;
     void *zero = persistent_alloc(&h->persistent, TINY_SIZE, TINY_SIZE, &b->other_sys);
     h->zerobase = (uintptr_t)zero;
+    h->specials.zero = (struct gomem_weak){.address = h->zerobase, .refs = 1};
     h->mcaches = persistent_alloc(&h->persistent, procs * sizeof(struct mcache *),
                                   sizeof(struct mcache *), &b->other_sys);
     if (zero == NULL || h->mcaches == NULL)
@@ -292,7 +294,7 @@ static void set_spans(struct mheap *h, struct mspan *s)
     size_t page = s->base >> h->page_shift;
     for (size_t i = 0; i < s->npages; i++) {
         struct heap_arena *a = arena_of(h, (page + i) << h->page_shift);
-        store_relaxed(&a->spans[(page + i) & h->page_mask_in_arena], s);
+        store_release(&a->spans[(page + i) & h->page_mask_in_arena], s); /* its lock is there */
     }
 }
 
@@ -379,6 +381,7 @@ static void init_span(struct mheap *h, struct mspan *s, uintptr_t base, size_t n
     s->fresh_window = 0;
     s->tiny_foreign = 0;
     store_relaxed(&s->large_type, NULL);
+    store_relaxed(&s->specials, NULL);
     s->manual_free_list = NULL;
     s->place = PLACE_NONE;
     store_relaxed(&s->sweepgen, h->sweepgen);
@@ -463,6 +466,7 @@ void mheap_free_deferred(struct mheap *h, struct mcache *c)
 void mheap_free_span(struct mheap *h, struct mcache *c, struct mspan *s, enum span_type type)
 {
     ASSERT_OP(load_relaxed(&s->state), ==, SPAN_FREEING);
+    ASSERT(!span_has_specials(s));
     if (UNLIKELY(load_relaxed(&h->gc.phase) != GC_OFF) && type == SPAN_TYPE_HEAP) {
         defer_span(h, s);
         return;

@@ -24,6 +24,7 @@
 #include "heap/persistent.h"
 #include "heap/sizeclass.h"
 #include "heap/span.h"
+#include "heap/specials.h"
 #include "heap/stack.h"
 
 enum {
@@ -39,6 +40,7 @@ enum {
 struct heap_arena {
     uint64_t zeroed_base; /* atomic: offset from which on memory has never been used */
     uint8_t *page_class;  /* const pointer, atomic entries by page: span class of a span with inline marks */
+    struct arena_specials *specials; /* atomic, set once; NULL while no object here has had any */
     struct mspan *spans[]; /* atomic; by page. Stale for pages that belong to no span. */
 };
 
@@ -90,6 +92,7 @@ struct mheap {
     uint32_t sweepgen;                             /* written with the world stopped */
     struct sweep_state sweep;
     struct heap_gc gc;
+    struct specials specials;
 
     struct stack_pools stacks;
     struct size_class_table size_classes; /* const */
@@ -158,7 +161,7 @@ static inline struct mspan *span_of(const struct mheap *h, uintptr_t p)
     struct heap_arena *a = arena_of(h, p);
     if (UNLIKELY(a == NULL))
         return NULL;
-    return load_relaxed(&a->spans[(p >> h->page_shift) & h->page_mask_in_arena]);
+    return load_acquire(&a->spans[(p >> h->page_shift) & h->page_mask_in_arena]); /* with set_spans */
 }
 
 static inline uint64_t heap_retained(struct mheap *h)

@@ -38,6 +38,7 @@
 
 struct type;
 struct alloc_slot;
+struct special;
 
 enum span_state {
     SPAN_DEAD,
@@ -71,8 +72,8 @@ static inline span_class make_span_class(unsigned size_class, bool noscan)
     return (span_class)(size_class << 1 | noscan);
 }
 
-/* In span.owner beside the token: the span has tiny blocks, so that a free must look twice. */
-#define OWNER_TINY ((uint32_t)1 << 31)
+/* In span.owner beside the token: the span has tiny blocks or specials, so that a free must look twice. */
+#define OWNER_LOOK ((uint32_t)1 << 31)
 
 /* What span.live - 1 is compared with after a free by the owner: with LISTED only 0 - 1 reaches it. */
 enum { SLOW_FROM_UNLISTED = 0, SLOW_FROM_LISTED = UINT16_MAX };
@@ -84,7 +85,7 @@ struct mspan {
     uint64_t *free_bits;    /* nelems bits, see above */
     union {
         struct {
-            uint32_t owner;        /* atomic: token of the P that owns it, or 0; with OWNER_TINY */
+            uint32_t owner;        /* atomic: token of the P that owns it, or 0; with OWNER_LOOK */
             uint32_t remote_frees; /* atomic; written under lock: bits set in remote_bits */
         };
         uint64_t owner_and_remote; /* both, for one comparison */
@@ -116,6 +117,7 @@ struct mspan {
     uint64_t inline_bits[3 * SPAN_INLINE_WORDS]; /* all bitmaps, when they are small enough */
     void *manual_free_list; /* SPAN_MANUAL: free stacks */
     uint32_t sweepgen;      /* atomic: heap sweepgen when it was last swept */
+    struct special *specials; /* atomic, written under lock: see specials.h */
 } CACHE_ALIGNED;
 
 static inline unsigned span_size_class(const struct mspan *s)

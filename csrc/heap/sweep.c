@@ -59,6 +59,8 @@ void sweep_span_locked(struct mheap *h, struct mcache *c, struct mspan *s)
     ASSERT_SPIN_HELD(&s->lock);
     ASSERT(!span_is_swept(h, s));
     span_merge_remote_locked(s);
+    if (UNLIKELY(span_has_specials(s)))
+        specials_sweep_locked(h, s);
     unsigned n = 0, last = s->nwords - 1u;
     for (unsigned w = 0; w <= last; w++) {
         uint64_t free = load_relaxed(&s->free_bits[w]), marks = load_relaxed(&s->mark_bits[w]);

@@ -111,7 +111,7 @@ static bool make_table(struct mcache *c, struct mspan *s)
     bool first = s->tiny_live == NULL;
     if (first) {
         store_release(&s->tiny_live, (uint16_t *)words); /* with entry_of's acquire */
-        store_relaxed(&s->owner, load_relaxed(&s->owner) | OWNER_TINY);
+        store_relaxed(&s->owner, load_relaxed(&s->owner) | OWNER_LOOK);
     }
     spin_unlock(&s->lock);
     if (!first)

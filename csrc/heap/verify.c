@@ -59,7 +59,7 @@ struct mspan *heap_next_span(struct mheap *h, uintptr_t from)
 /* The valid owner of a span, with the world stopped. */
 static const struct mcache *owner_of(const struct mheap *h, const struct mspan *s)
 {
-    uint32_t token = load_relaxed(&s->owner) & ~OWNER_TINY;
+    uint32_t token = load_relaxed(&s->owner) & ~OWNER_LOOK;
     const struct mcache *c = token == 0 ? NULL : h->mcaches[token % MAX_PROCS];
     return c != NULL && c->token == token ? c : NULL;
 }
@@ -351,6 +351,8 @@ enum gomem_status heap_verify(struct mheap *h, struct gomem_error *err)
                stack_bytes, (unsigned long long)h->bytes.heap_inuse.bytes,
                (unsigned long long)h->bytes.stacks_inuse.bytes);
     enum gomem_status status = verify_pages(h, span_pages, err);
+    if (status == GOMEM_OK)
+        status = specials_verify(h, err);
     if (status != GOMEM_OK)
         return status;
     struct gomem_memstats m;

@@ -28,7 +28,7 @@
 
 struct state {
     PyTypeObject *heap_type, *ref_type, *roots_type, *type_type, *size_classes_type, *trace_type,
-        *replay_type;
+        *replay_type, *weak_type;
     PyObject *error;           /* gomem.Error */
     PyObject *invalid_pointer; /* gomem.InvalidPointerError */
     PyObject *heap_closed;     /* gomem.HeapClosedError */
@@ -41,6 +41,7 @@ struct state {
 struct py_ref;
 struct py_roots;
 struct py_replay;
+struct bell;
 
 struct py_heap {
     PyObject_HEAD
@@ -56,6 +57,9 @@ struct py_heap {
     struct root_chunk *root_chunks; /* slots that hold the addresses of Refs, for the collector */
     uint64_t *free_roots;     /* unused ones, each with the address of the next */
     struct py_replay *replays; /* list of all replays; borrowed */
+    PyObject *records;        /* dict: what finalizers and cleanups are to call; NULL when closed */
+    uint64_t last_record;     /* key of the last one */
+    struct bell *bell;        /* rung when something is to be called; NULL: nobody listens */
     PyObject *types;          /* set of the types allocated here, which must outlive the heap */
     PyObject *last_type;      /* borrowed from types: the one used last */
     PyObject *weakrefs, *dict;
@@ -248,8 +252,32 @@ static inline bool ref_is_there(const struct py_ref *ref)
 {
     return (ref->owner != NULL ? ref->owner : ref)->address != 0;
 }
+/* A part of what owner names, at offset. */
+PyObject *ref_part(struct py_ref *owner, struct py_type *type, uint64_t offset);
+/* Address of what the Ref names; 0 if it was freed. */
+static inline uint64_t ref_raw_address(const struct py_ref *ref)
+{
+    if (ref->owner == NULL)
+        return ref->address;
+    return ref->owner->address == 0 ? 0 : ref->owner->address + ref->address;
+}
 /* Address of what the Ref names; 0 with an exception if it was freed or the heap closed. */
 uint64_t ref_address(struct py_ref *ref);
+
+/* py_finalizer.c: methods of Heap, and a function of the module. */
+PyObject *heap_set_finalizer(PyObject *self, PyObject *const *args, Py_ssize_t nargs);
+PyObject *heap_clear_finalizer(PyObject *self, PyObject *const *args, Py_ssize_t nargs);
+PyObject *heap_add_cleanup(PyObject *self, PyObject *const *args, Py_ssize_t nargs);
+PyObject *heap_stop_cleanup(PyObject *self, PyObject *args);
+PyObject *heap_run_finalizers(PyObject *self, PyObject *unused);
+PyObject *heap_bell(PyObject *self, PyObject *unused);
+PyObject *wait_bell(PyObject *module, PyObject *capsule);
+/* Tells who waits for the bell that there is nothing to wait for; and gives it up. */
+void heap_bell_end(struct py_heap *h);
+void heap_bell_free(struct py_heap *h);
+
+/* py_weak.c */
+extern HIDDEN PyType_Spec weak_spec;
 
 /* py_fields.c: values in memory. */
 PyObject *value_load(struct py_ref *ref, struct py_type *type, uint64_t offset);

@@ -86,7 +86,8 @@ static PyObject *heap_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         return NULL;
     h->state = state_of_type(type);
     h->types = PySet_New(NULL);
-    if (h->state == NULL || h->types == NULL) {
+    h->records = PyDict_New();
+    if (h->state == NULL || h->types == NULL || h->records == NULL) {
         Py_DECREF(h);
         return NULL;
     }
@@ -160,6 +161,7 @@ static int heap_traverse(PyObject *self, visitproc visit, void *arg)
     struct py_heap *h = (struct py_heap *)self;
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(h->types);
+    Py_VISIT(h->records);
     Py_VISIT(h->dict);
     return 0;
 }
@@ -168,6 +170,7 @@ static int heap_clear(PyObject *self)
 {
     struct py_heap *h = (struct py_heap *)self;
     Py_CLEAR(h->dict);
+    Py_CLEAR(h->records);
     return 0;
 }
 
@@ -184,6 +187,7 @@ static void heap_dealloc(PyObject *self)
         gomem_runtime_delete(h->rt);
         Py_END_ALLOW_THREADS
     }
+    heap_bell_free(h);
     roots_end(h);
     Py_CLEAR(h->types);
     PyMem_Free(h->refs);
@@ -211,6 +215,8 @@ static PyObject *heap_close(PyObject *self, PyObject *unused)
     Py_BEGIN_ALLOW_THREADS
     gomem_runtime_close(h->rt);
     Py_END_ALLOW_THREADS
+    heap_bell_end(h);
+    Py_CLEAR(h->records); /* none of them will be called any more */
     Py_RETURN_NONE;
 }
 
@@ -612,6 +618,12 @@ static PyMethodDef heap_methods[] = {
     {"_step_phase", heap_step_phase, METH_O, NULL},
     {"_step_shades", heap_step_shades, METH_NOARGS, NULL},
     {"_graph", heap_graph, METH_O, NULL},
+    {"_set_finalizer", KEYWORDS(heap_set_finalizer), METH_FASTCALL, NULL},
+    {"_clear_finalizer", KEYWORDS(heap_clear_finalizer), METH_FASTCALL, NULL},
+    {"_add_cleanup", KEYWORDS(heap_add_cleanup), METH_FASTCALL, NULL},
+    {"_stop_cleanup", heap_stop_cleanup, METH_VARARGS, NULL},
+    {"_run_finalizers", heap_run_finalizers, METH_NOARGS, NULL},
+    {"_bell", heap_bell, METH_NOARGS, NULL},
     {"release_os_memory", heap_release_os_memory, METH_NOARGS,
      "release_os_memory($self, /)\n--\n\n"
      "Empties the caches of all Ps and gives all free memory back to the system; returns how many\n"

@@ -33,7 +33,8 @@ PyObject *heap_memstats(PyObject *self, PyObject *unused)
         return NULL;
 #define FIELD(name) #name, (unsigned long long)m.name
     return Py_BuildValue(
-        "{sKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsN}", FIELD(alloc),
+        "{sKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsK"
+        "sN}", FIELD(alloc),
         FIELD(total_alloc), FIELD(sys), FIELD(lookups), FIELD(mallocs), FIELD(frees),
         FIELD(heap_alloc), FIELD(heap_sys), FIELD(heap_idle), FIELD(heap_inuse),
         FIELD(heap_released), FIELD(heap_objects), FIELD(stack_inuse), FIELD(stack_sys),
@@ -41,8 +42,11 @@ PyObject *heap_memstats(PyObject *self, PyObject *unused)
         FIELD(buck_hash_sys), FIELD(gc_sys), FIELD(other_sys), FIELD(next_gc), FIELD(num_gc),
         FIELD(num_forced_gc), FIELD(pause_total_ns), FIELD(tiny_allocs),
         FIELD(mapped_ready), FIELD(peak_mapped_ready), FIELD(large_allocs), FIELD(large_frees),
-        FIELD(scavenged_background), FIELD(scavenged_eager), FIELD(scavenged_forced), "by_size",
-        by_size);
+        FIELD(scavenged_background), FIELD(scavenged_eager), FIELD(scavenged_forced),
+        "finalizers_queued", (unsigned long long)m.finalizers.finalizers_queued,
+        "finalizers_executed", (unsigned long long)m.finalizers.finalizers_executed,
+        "cleanups_queued", (unsigned long long)m.finalizers.cleanups_queued, "cleanups_executed",
+        (unsigned long long)m.finalizers.cleanups_executed, "by_size", by_size);
 #undef FIELD
 }
 

@@ -66,6 +66,7 @@ static PyObject *rules(PyObject *module, PyObject *arg)
 static PyMethodDef module_methods[] = {
     {"build_info", build_info, METH_NOARGS, NULL},
     {"size_class_rules", rules, METH_O, NULL},
+    {"wait_bell", wait_bell, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
 
@@ -94,6 +95,7 @@ static int module_exec(PyObject *module)
         {&st->size_classes_type, &size_classes_spec, "SizeClasses"},
         {&st->trace_type, &trace_spec, "Trace"},
         {&st->replay_type, &replay_spec, "Replay"},
+        {&st->weak_type, &weak_spec, "Weak"},
     };
     for (size_t i = 0; i < Py_ARRAY_LENGTH(types); i++) {
         *types[i].slot = add_type(module, types[i].spec, types[i].name);
@@ -113,6 +115,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->size_classes_type);
     Py_VISIT(st->trace_type);
     Py_VISIT(st->replay_type);
+    Py_VISIT(st->weak_type);
     Py_VISIT(st->error);
     Py_VISIT(st->invalid_pointer);
     Py_VISIT(st->heap_closed);
@@ -133,6 +136,7 @@ static int module_clear(PyObject *module)
     Py_CLEAR(st->size_classes_type);
     Py_CLEAR(st->trace_type);
     Py_CLEAR(st->replay_type);
+    Py_CLEAR(st->weak_type);
     Py_CLEAR(st->error);
     Py_CLEAR(st->invalid_pointer);
     Py_CLEAR(st->heap_closed);

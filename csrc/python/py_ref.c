@@ -43,8 +43,7 @@ PyObject *ref_new(struct py_heap *h, uint64_t address, uint64_t size, struct py_
     return (PyObject *)ref;
 }
 
-/* A part of what owner names, at offset. */
-static PyObject *ref_part(struct py_ref *owner, struct py_type *type, uint64_t offset)
+PyObject *ref_part(struct py_ref *owner, struct py_type *type, uint64_t offset)
 {
     struct py_ref *part = PyObject_New(struct py_ref, owner->heap->state->ref_type);
     if (part == NULL)
@@ -125,12 +124,10 @@ uint64_t ref_address(struct py_ref *ref)
 {
     if (!heap_usable(ref->heap))
         return 0;
-    struct py_ref *object = ref->owner != NULL ? ref->owner : ref;
-    if (object->address == 0) {
+    uint64_t address = ref_raw_address(ref);
+    if (address == 0)
         raise_pointer(ref->heap->state, "the object was freed");
-        return 0;
-    }
-    return ref->owner != NULL ? object->address + ref->address : ref->address;
+    return address;
 }
 
 /* --- Attributes --- */

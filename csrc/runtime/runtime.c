@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gc/finalizer.h"
+
 struct gomem_options gomem_options_default(void)
 {
     return (struct gomem_options){
@@ -92,6 +94,7 @@ void gomem_runtime_close(struct gomem_runtime *rt)
         return;
     }
     scavenger_end(rt);
+    finalizers_end(rt->heap);
     sched_close(&rt->sched);
     mheap_destroy(rt->heap);
     rt->heap = NULL;
@@ -151,7 +154,7 @@ bool gomem_safepoint(struct gomem_proc *p)
 
 /* --- Fork --- */
 
-enum { FORK_LOCKS = 9 };
+enum { FORK_LOCKS = 10 };
 
 /* The locks that are held during a fork, in their order; how many. In a stopped world the
  * scavenger still works: with these it does not. (No cycle runs: its lock is held.) */
@@ -165,9 +168,10 @@ static unsigned fork_locks(struct gomem_runtime *rt, struct lock *locks[FORK_LOC
     locks[3] = &rt->gc->pool.lock;
     locks[4] = &rt->scavenger_lock;
     locks[5] = &rt->scavenging;
-    locks[6] = &rt->heap->lock;
-    locks[7] = &rt->heap->persistent.lock;
-    locks[8] = &rt->heap->om.regions_lock;
+    locks[6] = &rt->heap->specials.lock;
+    locks[7] = &rt->heap->lock;
+    locks[8] = &rt->heap->persistent.lock;
+    locks[9] = &rt->heap->om.regions_lock;
     return FORK_LOCKS;
 }
 

@@ -121,3 +121,23 @@ STEPS = {"check": ("1000", "1030"), "asan": ("2000", "2020"), "tsan": ("3000", "
 @pytest.mark.parametrize("profile", PROFILES)
 def test_collector_in_steps(profile: str) -> None:
     assert "gc_steps: ok" in succeeds(cdriver.build("gc_steps", profile), "seeds", *STEPS[profile])
+
+
+# threads, operations, seed
+SPECIALS: dict[str, tuple[str, ...]] = {
+    "check": ("3", "60000", "1"),
+    "asan": ("3", "30000", "2"),
+    "tsan": ("3", "30000", "3"),
+}
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_specials_under_threads(profile: str) -> None:
+    """Finalizers, cleanups, weak pointers. Ten minutes of it: 4 threads, 20000000 operations, tsan."""
+    done = succeeds(cdriver.build("specials_stress", profile), *SPECIALS[profile])
+    assert "specials_stress:" in done
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_finalizer_cases(profile: str) -> None:
+    assert "finalizer_cases: ok" in succeeds(cdriver.build("finalizer_cases", profile))

@@ -15,9 +15,11 @@ import array
 import contextlib
 import gc
 import math
+import sys
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from hypothesis import given
@@ -46,7 +48,7 @@ class World:
         self.open()
 
     def open(self) -> None:
-        self.heap = gomem.Heap(procs=1, max_memory=48 << 20)
+        self.heap = gomem.Heap(procs=1, max_memory=48 << 20, finalizer_thread=False)
         self.refs = [self.heap.alloc(n) for n in (0, 1, 8, 100, 40_000)]
         self.refs += [self.heap.alloc(64, noscan=False), self.heap.new(self.node),
                       self.heap.new(self.node), self.heap.new(gomem.array("int16", 5))]  # fmt: skip
@@ -253,6 +255,13 @@ def ref(w: World) -> Any:
     return w.refs[-3] if len(w.refs) > 3 else w.heap.new(w.node)
 
 
+def deeds(w: World, attach: Callable[..., Any], value: Any) -> None:
+    """Of some objects that nobody holds: their functions do everything there is to do."""
+    for i, deed in enumerate(DEEDS):
+        target = w.heap.alloc(24 + 40 * i)
+        attach(target, lambda *args, deed=deed: (w.do(deed), value))
+
+
 CALLS: dict[str, Callable[..., Any]] = {
     "alloc": lambda w, a, b: w.refs.append(w.heap.alloc(a, noscan=b)),
     "alloc2": lambda w, a, b: w.heap.alloc(a, b),
@@ -264,6 +273,20 @@ CALLS: dict[str, Callable[..., Any]] = {
     "free_many2": lambda w, a, b: w.heap.free_many([a, b]),
     "span": lambda w, a, b: w.heap.span(a),
     "lookup": lambda w, a, b: w.heap.lookup(a).ref,
+    "finalizer": lambda w, a, b: gomem.set_finalizer(a, b),
+    "finalizer2": lambda w, a, b: gomem.set_finalizer(ref(w), lambda r: w.do(str(a))),
+    "finalizer3": lambda w, a, b: gomem.set_finalizer(a if isinstance(a, gomem.Ref) else ref(w), None),
+    "finalizer deed": lambda w, a, b: deeds(w, gomem.set_finalizer, a),
+    "cleanup": lambda w, a, b: gomem.add_cleanup(a, b),
+    "cleanup2": lambda w, a, b: gomem.add_cleanup(ref(w), print, a, b).stop(),
+    "cleanup deed": lambda w, a, b: deeds(w, gomem.add_cleanup, a),
+    "weak": lambda w, a, b: w.views.append(gomem.Weak(a)),
+    "weak2": lambda w, a, b: (gomem.Weak(ref(w)) == a, gomem.Weak(ref(w)) == gomem.Weak(ref(w))),
+    "values": lambda w, a, b: [v.value() for v in w.views if isinstance(v, gomem.Weak)],
+    "keep_alive": lambda w, a, b: gomem.keep_alive(a),
+    "collect": lambda w, a, b: (w.heap.gc(), w.heap.run_finalizers()),
+    "run_finalizers": lambda w, a, b: w.heap.run_finalizers(),
+    "heap4": lambda w, a, b: gomem.Heap(procs=1, finalizer_thread=a),
     "heap": lambda w, a, b: gomem.Heap(procs=1, memory_limit=a, max_memory=b),
     "heap2": lambda w, a, b: gomem.Heap(procs=a, gogc=b),
     "heap3": lambda w, a, b: gomem.Heap(procs=1, size_classes=a, huge_pages=b),
@@ -296,7 +319,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "read": lambda w, a, b: (ref(w).left, ref(w).any, ref(w).value, list(ref(w).raw)),
     "as_type": lambda w, a, b: (a if isinstance(a, gomem.Ref) else ref(w)).as_type(b),
     "view": lambda w, a, b: w.views.append((a if isinstance(a, gomem.Ref) else ref(w)).view()),
-    "release": lambda w, a, b: [v.release() for v in w.views],
+    "release": lambda w, a, b: [v.release() for v in w.views if isinstance(v, memoryview)],
     "write": lambda w, a, b: w.refs[3].view().__setitem__(a, b),
     "roots item": lambda w, a, b: w.roots[a],
     "attributes": lambda w, a, b: [(r.span, r.size_class, r.address, r.slot_size) for r in w.refs],
@@ -319,6 +342,15 @@ CALLS: dict[str, Callable[..., Any]] = {
 @given(st.lists(st.tuples(st.sampled_from(sorted(CALLS)), values(), values()), min_size=1,
                 max_size=12))  # fmt: skip
 def test_nonsense(calls: list[tuple[str, Any, Any]]) -> None:
+    """What finalizers raise is reported: whatever they do, it is no other exception either."""
+    reported: list[Any] = []
+    with mock.patch.object(sys, "unraisablehook", lambda a: reported.append(a.exc_value)):
+        call_all(calls)
+    allowed = (*DOCUMENTED, Mine, ReferenceError, NotImplementedError)
+    assert all(isinstance(e, allowed) for e in reported), reported
+
+
+def call_all(calls: list[tuple[str, Any, Any]]) -> None:
     world = World()
     for name, first, second in calls:
         a, b = first(world), second(world)
