@@ -354,7 +354,8 @@ struct gomem_gc_step {
 
 /* What the barrier was told of a pointer write; *_shaded: the object was white until then. */
 struct gomem_shade {
-    uint64_t slot, old, value; /* slot 0: a weak pointer was made strong; old 0: there was no pointer, or the barrier does not look at it */
+    uint64_t slot;       /* 0: a weak pointer was made strong */
+    uint64_t old, value; /* old 0: there was no pointer, or the barrier does not look at it */
     uint8_t old_shaded, value_shaded;
 };
 

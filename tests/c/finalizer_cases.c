@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/atomic.h"
 #include "base/check.h"
@@ -201,52 +202,66 @@ static void many(void)
     gomem_runtime_delete(rt);
 }
 
-/* A finalizer, and a cleanup with an argument, that come when marking has passed. */
+/* Takes out of a holder what only it leads to, and what only a weak pointer leads to. With the insertion
+ * barrier nothing of that is greyed but the holder. */
+static void *cut_out(struct gomem_proc *p, struct gomem_weak *w)
+{
+    void **holder = gomem_weak_value(p, w);
+    CHECK(holder != NULL);
+    void *object = holder[0];
+    gomem_write_pointer(p, &holder[0], NULL);
+    return object;
+}
+
+static struct gomem_weak *weak_holder_of(struct gomem_proc *p, void *object)
+{
+    void **holder = gomem_alloc_scan(p, 64);
+    CHECK(holder != NULL);
+    gomem_write_pointer(p, &holder[0], object);
+    struct gomem_weak *w = gomem_weak_make(p, holder, &err);
+    CHECK(w != NULL);
+    return w;
+}
+
+/* A finalizer, and a cleanup with an argument, that come when marking has looked for them, to objects that
+ * it has not come to: with the insertion barrier that can be. */
 static void attached_while_marking(void)
 {
-    struct record records[2] = {0};
-    open_runtime();
-    struct gomem_root_table large = long_table();
-    uint64_t slots[3] = {0};
-    struct gomem_root_table t = {.slots = slots, .n = 3};
-    struct {
-        struct gomem_frame f;
-        void *slots[3];
-    } frame = {.f = {.n = 3}};
-    struct gomem_shadow_stack stack = {.top = &frame.f};
+    struct record first = {0}, records[2] = {0};
+    struct gomem_options o = gomem_options_default();
+    o.gogc = -1;
+    o.barrier = GOMEM_BARRIER_DIJKSTRA;
+    CHECK(gomem_runtime_new(&o, &rt, &err) == GOMEM_OK);
+    uint64_t slot = 0;
+    struct gomem_root_table t = {.slots = &slot, .n = 1}, large = long_table();
     gomem_add_roots(rt, &t);
     gomem_add_roots(rt, &large);
-    gomem_add_shadow_stack(rt, &stack);
     struct gomem_proc *p = gomem_proc_acquire(rt);
-    /* Something that has specials, so that marking looks for them before these come. */
-    struct record first = {0};
     set_finalizer(p, with_child(p, 16, 1), &first);
-    gomem_init_root(&slots[0], with_child(p, 64, 77));
-    gomem_init_root(&slots[1], with_child(p, 64, 78));
+    gomem_init_root(&slot, with_child(p, 64, 1));
+    struct gomem_weak *w[2] = {weak_holder_of(p, with_child(p, 64, 77)),
+                               weak_holder_of(p, with_child(p, 64, 78))};
     for (int i = 0; i < 1000; i++) /* out of the window */
         CHECK(gomem_alloc_scan(p, 64) != NULL && gomem_alloc(p, 64) != NULL);
     pthread_t thread;
     begin_cycle(p, &thread);
-    /* From a table that is not scanned yet, without a barrier, to what only specials lead to. */
-    void **holder = gomem_alloc_scan(p, 64);
-    void *child = ((void **)(uintptr_t)slots[0])[0];
-    holder[0] = child;
-    set_finalizer(p, holder, &records[0]);
-    void *object = gomem_alloc_scan(p, 64);
-    add_cleanup(p, object, (void *)(uintptr_t)slots[1], &records[1]);
-    gomem_remove_roots(rt, &t);
+    usleep(300000); /* it waits for us now, to end marking */
+    set_finalizer(p, cut_out(p, w[0]), &records[0]);
+    add_cleanup(p, (void *)(uintptr_t)slot, cut_out(p, w[1]), &records[1]);
     end_cycle(p, thread);
+    gomem_weak_release(p, w[0]);
+    gomem_weak_release(p, w[1]);
+    gomem_init_root(&slot, NULL);
     gomem_proc_release(p);
-    gomem_remove_roots(rt, &large);
-    reuse_memory();
-    collect();
-    reuse_memory();
-    (void)gomem_run_finalizers(rt);
-    collect();
-    (void)gomem_run_finalizers(rt);
+    for (int i = 0; i < 2; i++) {
+        reuse_memory();
+        collect();
+        (void)gomem_run_finalizers(rt);
+    }
     CHECK(records[0].called == 1 && records[0].seen == 77);
     CHECK(records[1].called == 1 && records[1].seen == 78);
-    gomem_remove_shadow_stack(rt, &stack);
+    gomem_remove_roots(rt, &t);
+    gomem_remove_roots(rt, &large);
     gomem_runtime_delete(rt);
     free(large.slots);
 }
