@@ -155,6 +155,12 @@ enum gomem_barrier {
                              * Go's before 1.8 */
 };
 
+/* How the collector marks objects with pointers of 16 to 512 bytes; others are always marked one by one. */
+enum gomem_marker {
+    GOMEM_MARKER_SPAN,   /* all of a span together (Go: GOEXPERIMENT=greenteagc, the default since 1.26) */
+    GOMEM_MARKER_OBJECT, /* one by one, as Go did before */
+};
+
 struct gomem_options {
     uint32_t procs;        /* 1 to 1024 */
     int32_t gogc;          /* per cent; negative: off */
@@ -164,6 +170,7 @@ struct gomem_options {
     bool madvdontneed;     /* release with MADV_DONTNEED (Go's default) or MADV_FREE */
     enum gomem_huge_pages huge_pages;
     enum gomem_barrier barrier;
+    enum gomem_marker marker;
 };
 
 GOMEM_API struct gomem_options gomem_options_default(void);
@@ -177,6 +184,8 @@ GOMEM_API void gomem_runtime_close(struct gomem_runtime *rt);
 GOMEM_API void gomem_runtime_delete(struct gomem_runtime *rt);
 GOMEM_API bool gomem_runtime_is_closed(const struct gomem_runtime *rt);
 GOMEM_API uint32_t gomem_runtime_procs(const struct gomem_runtime *rt);
+/* The marker it has: by span only with pages of 8 KiB. */
+GOMEM_API enum gomem_marker gomem_runtime_marker(const struct gomem_runtime *rt);
 
 /* Around fork(): prepare stops the world, parent and child (whichever applies) start it again. */
 GOMEM_API void gomem_runtime_fork_prepare(struct gomem_runtime *rt);

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _HUGE_PAGES = {"default": 0, "always": 1, "never": 2}
 _BARRIERS = {"hybrid": 0, "dijkstra": 1}
+_MARKERS = {"span": 0, "object": 1}
 _PLACES = ("outside", "free page", "object", "free slot", "span tail", "stack", "zero")
 _BYTES = re.compile(r"(\d+)(B|[KMGT]iB)?")
 _UNITS = {"B": 0, "KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40}
@@ -147,6 +148,14 @@ class Fragmentation:
         return viz.fragmentation_html(self)
 
 
+def _choice(value: str, name: str, choices: dict[str, int]) -> int:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, not {type(value).__name__}")
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+    return choices[value]
+
+
 class Heap(_core.Heap):
     """A heap of its own, with Go 1.26's allocator; many may exist.
 
@@ -164,6 +173,9 @@ class Heap(_core.Heap):
         and what it writes, as Go since 1.8; ``"dijkstra"``, what it writes, as Go before: then
         frames of C programs are scanned once more in the stop that ends marking (``gc_cycles`` has
         the figures).
+    marker: ``"span"`` marks small objects of a span together (Go's Green Tea, its default since 1.26),
+        ``"object"`` one by one, as Go did before. With page sizes other than 8 KiB it is always
+        ``"object"``.
     finalizer_thread: a thread calls finalizers and cleanups; False: only ``run_finalizers()`` does.
 
     Raises ValueError or TypeError for arguments out of range, MemoryError if the system refuses the
@@ -185,20 +197,16 @@ class Heap(_core.Heap):
         madvdontneed: bool = True,
         huge_pages: str = "default",
         barrier: str = "hybrid",
+        marker: str = "span",
         finalizer_thread: bool = True,
     ) -> None:
         if procs is None:
             procs = min(1024, len(os.sched_getaffinity(0)))
-        if not isinstance(huge_pages, str):
-            raise TypeError(f"huge_pages must be a string, not {type(huge_pages).__name__}")
-        if huge_pages not in _HUGE_PAGES:
-            raise ValueError(
-                f"huge_pages must be one of {', '.join(_HUGE_PAGES)}, not {huge_pages!r}"
-            )
-        if not isinstance(barrier, str):
-            raise TypeError(f"barrier must be a string, not {type(barrier).__name__}")
-        if barrier not in _BARRIERS:
-            raise ValueError(f"barrier must be one of {', '.join(_BARRIERS)}, not {barrier!r}")
+        choices = {
+            "huge_pages": _choice(huge_pages, "huge_pages", _HUGE_PAGES),
+            "barrier": _choice(barrier, "barrier", _BARRIERS),
+            "marker": _choice(marker, "marker", _MARKERS),
+        }
         procs = integer(procs, "procs")
         if not 1 <= procs <= 1024:
             raise ValueError(f"procs must be from 1 to 1024, not {shown(procs)}")
@@ -209,8 +217,7 @@ class Heap(_core.Heap):
             max_memory=parse_bytes(max_memory, "max_memory"),
             size_classes=size_classes,
             madvdontneed=madvdontneed,
-            huge_pages=_HUGE_PAGES[huge_pages],
-            barrier=_BARRIERS[barrier],
+            **choices,
         )
         self.barrier = barrier
         self._finalizers = Finalizers(bool(finalizer_thread))
@@ -433,6 +440,11 @@ class Heap(_core.Heap):
     @gogc.setter
     def gogc(self, value: int | str | None) -> None:
         self._set_gogc(parse_gogc(value))
+
+    @property
+    def marker(self) -> str:
+        """How the collector marks small objects: ``"span"`` or ``"object"``."""
+        return "object" if self._marker else "span"
 
     @property
     def memory_limit(self) -> int | None:

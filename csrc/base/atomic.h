@@ -33,6 +33,8 @@
 #define fetch_sub_acq_rel(p, v) __atomic_fetch_sub(p, v, __ATOMIC_ACQ_REL)
 #define fetch_or_relaxed(p, v)  __atomic_fetch_or(p, v, __ATOMIC_RELAXED)
 #define fetch_or_release(p, v)  __atomic_fetch_or(p, v, __ATOMIC_RELEASE)
+#define fetch_or_seq_cst(p, v)  __atomic_fetch_or(p, v, __ATOMIC_SEQ_CST)
+#define fetch_and_seq_cst(p, v) __atomic_fetch_and(p, v, __ATOMIC_SEQ_CST)
 #define fetch_and_relaxed(p, v) __atomic_fetch_and(p, v, __ATOMIC_RELAXED)
 
 /* Compare and swap: on failure *expected receives the value found. */

@@ -18,6 +18,9 @@ enum gomem_mutation {
     MUTATE_NO_INSERTION_BARRIER,    /* nor what is written */
     MUTATE_NO_BLACK_WINDOWS,        /* windows taken while marking goes on are not marked */
     MUTATE_NO_BLACK_OLD_WINDOWS,    /* nor those that Ps have when it begins */
+    MUTATE_NO_SCANNED_WINDOWS,      /* they are marked, but not scanned: grey, and in no queue */
+    MUTATE_NO_SECOND_MARK,          /* that more of a queued span is marked is not noted */
+    MUTATE_NO_OWN_ROUND,            /* what objects of a span point to in it is not scanned */
     MUTATE_NO_BLACK_LARGE,          /* large objects are allocated white */
     MUTATE_NO_TINY_RETIRE,          /* tiny objects are put into a block that is white */
     MUTATE_NO_BARRIER_FLUSH,        /* what Ps' barriers have collected is forgotten at the end */

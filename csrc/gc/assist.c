@@ -16,11 +16,9 @@ enum { ASSIST_BYTES = 64 << 10 }; /* scanned at once beyond what is owed, so tha
 
 void gc_flush_barrier(struct gc_proc *gp)
 {
-    for (unsigned i = 0; i < gp->nbarrier; i++) {
-        uint64_t marked = gp->marker.marked_bytes;
-        mark_grey(&gp->marker, gp->barrier[i]);
-        gp->barrier_shaded += gp->marker.marked_bytes != marked;
-    }
+    uint64_t marked = gp->marker.marked_objects;
+    mark_grey_many(&gp->marker, gp->barrier, gp->nbarrier);
+    gp->barrier_shaded += gp->marker.marked_objects - marked;
     gp->nbarrier = 0;
 }
 

@@ -135,7 +135,8 @@ void gc_set_memory_limit(struct gc *gc, uint64_t limit)
 
 /* --- Making, ending, fork --- */
 
-struct gc *gc_new(struct mheap *h, struct sched *sched, int32_t gc_percent, uint64_t memory_limit)
+struct gc *gc_new(struct mheap *h, struct sched *sched, int32_t gc_percent, uint64_t memory_limit,
+                  bool by_span)
 {
     struct gc *gc = calloc(1, sizeof *gc);
     struct gc_proc *procs = aligned_alloc(CACHE_LINE, sched->nps * sizeof *procs);
@@ -152,7 +153,7 @@ struct gc *gc_new(struct mheap *h, struct sched *sched, int32_t gc_percent, uint
     lock_init(&gc->lock, RANK_GC);
     lock_init(&gc->cycle_lock, RANK_GC_CYCLE);
     lock_init(&gc->step.lock, RANK_GC_SHADES);
-    work_pool_init(&gc->pool, h);
+    work_pool_init(&gc->pool, h, by_span && h->page_marks ? mark_span_kernel(MARK_AVX512) : NULL);
     roots_init(&gc->roots, &gc->pool);
     cycle_reset(gc);
     pacer_init(&gc->pacer, gc_percent, memory_limit);

@@ -86,8 +86,9 @@ struct gc {
     int64_t start_time; /* of the runtime */
 };
 
+/* by_span: small objects are marked by span. */
 MUST_USE struct gc *gc_new(struct mheap *h, struct sched *sched, int32_t gc_percent,
-                           uint64_t memory_limit);
+                           uint64_t memory_limit, bool by_span);
 /* Ends the threads. pre: the caller has no P, the world is not stopped. */
 void gc_end(struct gc *gc);
 void gc_delete(struct gc *gc);

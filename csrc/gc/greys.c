@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "heap/malloc.h"
+#include "heap/verify.h"
 #include "platform/park.h"
 
 enum { PAUSE_POLL_NS = 1000000 };
@@ -147,6 +148,24 @@ static bool add_marker(struct gc *gc, struct address_set *set, const struct mark
     return ok;
 }
 
+/* With marking by span: what is marked in a span and not scanned. */
+static bool add_spans(struct gc *gc, struct address_set *set)
+{
+    struct mheap *h = gc->h;
+    struct mspan *s;
+    bool ok = true;
+    for (uintptr_t from = 0; ok && (s = heap_next_span(h, from)) != NULL;
+         from = span_end(s, h->page_shift)) {
+        if (s->state != SPAN_IN_USE || span_noscan(s) || !class_has_page_marks(h, s->span_class))
+            continue;
+        const uint64_t *scans = page_scan_bits(h, s->mark_bits);
+        for (unsigned i = 0; ok && i < s->nelems; i++)
+            if (object_is_marked(s, i) && !bitmap_get_relaxed(scans, i))
+                ok = add(gc, set, span_object(s, i));
+    }
+    return ok;
+}
+
 bool greys_collect_locked(struct gc *gc, struct greys *out)
 {
     ASSERT_HELD(&gc->roots.lock);
@@ -163,6 +182,7 @@ bool greys_collect_locked(struct gc *gc, struct greys *out)
     for (const struct workbuf *b = gc->pool.full; ok && b != NULL; b = b->next)
         ok = add_buffer(gc, &out->objects, b);
     unlock(&gc->pool.lock);
+    ok = ok && (gc->pool.scan_span == NULL || add_spans(gc, &out->objects));
     if (!ok)
         greys_free(out);
     return ok;

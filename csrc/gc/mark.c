@@ -1,18 +1,19 @@
-/* The marker.
+/* Marking object by object, and what both markers have in common.
  *
  * Called through mark.h.
  *
  * Concurrency: see mark.h.
- * Go: mgcmark.go (greyobject, scanobject, gcDrain), mgcmark_greenteagc.go (inline marks).
+ * Go: mgcmark.go (greyobject, scanobject, gcDrain).
  */
-#include "gc/mark.h"
-
 #include "base/mutate.h"
-#include "heap/heapbits.h"
+#include "gc/mark_find.h"
+#include "gc/span_queue.h"
 #include "heap/verify.h"
 
-/* Larger objects are scanned piece by piece, so that several markers can share one. */
-enum { OBLET_BYTES = 128 << 10 };
+enum {
+    OBLET_BYTES = 128 << 10, /* larger objects are scanned in such pieces, which several markers share */
+    FOUND_AT_A_TIME = 64,
+};
 
 void marker_init(struct marker *m, struct work_pool *pool)
 {
@@ -32,8 +33,8 @@ bool object_is_marked(const struct mspan *s, unsigned i)
 
 /* --- From pointer to object --- */
 
-/* Objects in spans without inline marks: of 8 bytes, of more than 512, in heaps with other pages. */
-static NOINLINE void grey_slow(struct marker *m, const struct heap_arena *a, uintptr_t p)
+/* Objects of 8 bytes, of more than 512, in heaps with other pages. */
+NOINLINE void mark_grey_slow(struct marker *m, const struct heap_arena *a, uintptr_t p)
 {
     struct mspan *s = load_relaxed(&a->spans[p >> m->h->page_shift & m->h->page_mask_in_arena]);
     if (s == NULL || load_acquire(&s->state) != SPAN_IN_USE || p < s->base || p >= load_relaxed(&s->limit))
@@ -46,11 +47,12 @@ static NOINLINE void grey_slow(struct marker *m, const struct heap_arena *a, uin
     if (!set_mark(&s->mark_bits[i / 64], bit))
         return;
     m->marked_bytes += s->elem_size;
+    m->marked_objects++;
     if (!span_noscan(s))
         work_put(&m->work, span_object(s, i));
 }
 
-void mark_grey(struct marker *m, uintptr_t p)
+static ALWAYS_INLINE void grey_object(struct marker *m, uintptr_t p)
 {
     struct mheap *h = m->h;
     if (UNLIKELY(p >> HEAP_ADDR_BITS != 0))
@@ -61,43 +63,73 @@ void mark_grey(struct marker *m, uintptr_t p)
     size_t page = p >> h->page_shift & h->page_mask_in_arena;
     span_class sc = load_acquire(&a->page_class[page]); /* with set_page_class's release */
     if (UNLIKELY(sc == 0)) {
-        grey_slow(m, a, p);
+        mark_grey_slow(m, a, p);
         return;
     }
-    const struct size_class *c = &h->size_classes.classes[sc >> 1];
-    uintptr_t base = align_down(p, (size_t)1 << h->page_shift);
-    uint32_t offset = (uint32_t)(p - base), i = (uint32_t)((uint64_t)offset * c->div_magic >> 32);
-    i -= i * c->size > offset;
-    uint64_t *marks =
-        (uint64_t *)(base + ((size_t)1 << h->page_shift) - SPAN_INLINE_MARK_BYTES);
-    if (UNLIKELY(i >= h->nelems[sc]) ||
-        !set_mark(&marks[i / 64], (uint64_t)1 << (i % 64)))
+    const struct mark_class *c = &m->work.pool->classes[sc];
+    uint32_t i = mark_index(c, p % MARK_PAGE_BYTES);
+    if (UNLIKELY(i >= c->nelems) ||
+        !set_mark(&a->marks[page * PAGE_MARK_WORDS + i / 64], (uint64_t)1 << (i % 64)))
         return;
     m->marked_bytes += c->size;
+    m->marked_objects++;
     if (!(sc & 1))
-        work_put(&m->work, base + i * c->size);
+        work_put(&m->work, align_down(p, MARK_PAGE_BYTES) + (uintptr_t)i * c->size);
+}
+
+void mark_grey_many(struct marker *m, const uintptr_t *pointers, size_t n)
+{
+    if (m->work.pool->scan_span != NULL) {
+        mark_span_pointers(m, pointers, n);
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        grey_object(m, pointers[i]);
+}
+
+void mark_grey(struct marker *m, uintptr_t p)
+{
+    mark_grey_many(m, &p, 1);
 }
 
 /* --- From object to pointers --- */
 
-static ALWAYS_INLINE void grey_word(struct marker *m, uintptr_t at)
+/* Pointers found, to be greyed together. */
+struct found {
+    unsigned n;
+    uintptr_t pointers[FOUND_AT_A_TIME];
+};
+
+static void grey_found(struct marker *m, struct found *f)
+{
+    mark_grey_many(m, f->pointers, f->n);
+    f->n = 0;
+}
+
+static ALWAYS_INLINE void find_word(struct marker *m, struct found *f, uintptr_t at)
 {
     uintptr_t p = load_relaxed((uintptr_t *)at);
-    if (p != 0)
-        mark_grey(m, p);
+    if (p == 0)
+        return;
+    f->pointers[f->n++] = p;
+    if (f->n == FOUND_AT_A_TIME)
+        grey_found(m, f);
 }
 
 /* An object described by a type, or the words [from, to) of it. */
 static void scan_typed(struct marker *m, uintptr_t object, size_t from, size_t to,
                        const struct type *t)
 {
+    struct found f;
+    f.n = 0;
     for (size_t elem = from - from % t->size; elem < to; elem += t->size) {
         for (size_t offset = 0; offset < t->ptr_bytes; offset += PTR_SIZE) {
             size_t at = elem + offset;
             if (at >= from && at + PTR_SIZE <= to && bitmap_get(t->gcmask, offset / PTR_SIZE))
-                grey_word(m, object + at);
+                find_word(m, &f, object + at);
         }
     }
+    grey_found(m, &f);
 }
 
 static void scan_large(struct marker *m, const struct mspan *s, uintptr_t piece)
@@ -114,7 +146,7 @@ static void scan_large(struct marker *m, const struct mspan *s, uintptr_t piece)
     m->scanned_bytes += to - from;
 }
 
-/* Objects that grey_slow greyed. */
+/* Objects that mark_grey_slow greyed. */
 static NOINLINE void scan_slow(struct marker *m, const struct mspan *s, uintptr_t object)
 {
     if (span_is_large(s)) {
@@ -130,27 +162,25 @@ static NOINLINE void scan_slow(struct marker *m, const struct mspan *s, uintptr_
         return;
     }
     const uint64_t *bits = span_heap_bits(m->h, s);
+    struct found f;
+    f.n = 0;
     for (size_t offset = 0; offset < s->elem_size; offset += PTR_SIZE)
         if (bitmap_get_relaxed(bits, (object - s->base + offset) / PTR_SIZE))
-            grey_word(m, object + offset);
+            find_word(m, &f, object + offset);
+    grey_found(m, &f);
 }
 
-/* An object of up to 512 bytes on a page with inline marks. */
-static ALWAYS_INLINE void scan_small(struct marker *m, uintptr_t object, span_class sc)
+/* An object of up to 512 bytes on a page with page marks. */
+static ALWAYS_INLINE void scan_small(struct marker *m, uintptr_t object, unsigned size)
 {
-    size_t page_bytes = (size_t)1 << m->h->page_shift;
-    uintptr_t base = align_down(object, page_bytes);
-    size_t size = m->h->size_classes.classes[sc >> 1].size, word = (object - base) / PTR_SIZE;
-    const uint64_t *bits =
-        (const uint64_t *)(base + page_bytes - SPAN_INLINE_MARK_BYTES - heap_bits_bytes(page_bytes));
-    unsigned n = (unsigned)(size / PTR_SIZE), shift = word % 64;
-    uint64_t mask = load_relaxed(&bits[word / 64]) >> shift;
-    if (shift + n > 64)
-        mask |= load_relaxed(&bits[word / 64 + 1]) << (64 - shift);
-    mask &= low_mask64(n);
+    uintptr_t base = align_down(object, MARK_PAGE_BYTES);
+    uint64_t mask = page_pointer_mask(base, (object - base) / PTR_SIZE, size / PTR_SIZE);
     m->scanned_bytes += size;
-    for (; mask != 0; mask &= mask - 1)
-        grey_word(m, object + (size_t)__builtin_ctzll(mask) * PTR_SIZE);
+    for (; mask != 0; mask &= mask - 1) {
+        uintptr_t p = load_relaxed((uintptr_t *)object + __builtin_ctzll(mask));
+        if (p != 0)
+            grey_object(m, p);
+    }
 }
 
 static ALWAYS_INLINE void scan_object(struct marker *m, uintptr_t object)
@@ -160,14 +190,14 @@ static ALWAYS_INLINE void scan_object(struct marker *m, uintptr_t object)
     size_t page = object >> h->page_shift & h->page_mask_in_arena;
     span_class sc = load_relaxed(&a->page_class[page]);
     if (LIKELY(sc != 0))
-        scan_small(m, object, sc);
+        scan_small(m, object, m->work.pool->classes[sc].size);
     else
         scan_slow(m, load_relaxed(&a->spans[page]), object);
 }
 
-bool mark_drain(struct marker *m, uint64_t bytes)
+/* false: no object is left in sight. */
+static bool drain_objects(struct marker *m, uint64_t end)
 {
-    uint64_t end = bytes == UINT64_MAX ? UINT64_MAX : m->scanned_bytes + bytes;
     unsigned empty = 0;
     while (m->scanned_bytes < end) {
         uintptr_t object = m->coming[m->at];
@@ -190,11 +220,24 @@ bool mark_drain(struct marker *m, uint64_t bytes)
     return true;
 }
 
+bool mark_drain(struct marker *m, uint64_t bytes)
+{
+    uint64_t end = bytes == UINT64_MAX ? UINT64_MAX : m->scanned_bytes + bytes;
+    for (;;) {
+        if (drain_objects(m, end))
+            return true;
+        if (m->work.pool->scan_span == NULL || !mark_span_next(m))
+            return false;
+    }
+}
+
 uintptr_t mark_one(struct marker *m)
 {
     uintptr_t object = work_get(&m->work);
     if (object != 0)
         scan_object(m, object);
+    else if (m->work.pool->scan_span != NULL)
+        object = mark_span_one(m);
     return object;
 }
 
@@ -202,6 +245,11 @@ uintptr_t mark_one(struct marker *m)
 
 static void rescan_span(struct marker *m, const struct mspan *s)
 {
+    if (m->work.pool->scan_span != NULL && class_has_page_marks(m->h, s->span_class)) {
+        mark_span_rescan(m, s->base);
+        (void)mark_drain(m, UINT64_MAX);
+        return;
+    }
     for (unsigned i = 0; i < s->nelems; i++) {
         if (!object_is_marked(s, i) || (load_relaxed(&s->free_bits[i / 64]) >> (i % 64) & 1))
             continue;

@@ -21,10 +21,16 @@ void roots_init(struct roots *r, struct work_pool *pool)
 
 static void scan_slots(struct marker *m, const struct gomem_root_table *t, size_t begin, size_t end)
 {
+    uintptr_t found[SLOTS_AT_A_TIME];
+    size_t n = 0;
     for (size_t i = begin; i < end; i++) {
         uint64_t p = load_relaxed(&t->slots[i]);
-        if (p != 0)
-            mark_grey(m, p);
+        found[n] = p;
+        n += p != 0;
+        if (n == SLOTS_AT_A_TIME || i + 1 == end) {
+            mark_grey_many(m, found, n);
+            n = 0;
+        }
     }
     m->scanned_bytes += (end - begin) * sizeof(uint64_t);
 }

@@ -235,6 +235,35 @@ static bool marked_may_point_to(struct look *l, struct mspan *s, unsigned i, boo
     return graph_slot(l->gc->h, s, i) != HOLDS_OBJECT || object_is_marked(s, i);
 }
 
+/* With marking by span: is nothing in the span grey any more, and is it off the queue? */
+static bool check_scan_bits(struct look *l, const struct mspan *s)
+{
+    struct mheap *h = l->gc->h;
+    if (l->gc->pool.scan_span == NULL || span_noscan(s) || !class_has_page_marks(h, s->span_class))
+        return true;
+    const uint64_t *scans = page_scan_bits(h, s->mark_bits);
+    for (unsigned w = 0; w < PAGE_MARK_WORDS; w++) {
+        if (s->mark_bits[w] == scans[w])
+            continue;
+        snprintf(l->why, l->why_size,
+                 "span 0x%zx: word %u of the marks is 0x%llx, of the scan bits 0x%llx", (size_t)s->base,
+                 w, (unsigned long long)s->mark_bits[w], (unsigned long long)scans[w]);
+        return false;
+    }
+    return true;
+}
+
+static bool check_all_scan_bits(struct look *l)
+{
+    struct mheap *h = l->gc->h;
+    struct mspan *s;
+    bool good = true;
+    for (uintptr_t from = 0; good && (s = heap_next_span(h, from)) != NULL;
+         from = span_end(s, h->page_shift))
+        good = s->state != SPAN_IN_USE || check_scan_bits(l, s);
+    return good;
+}
+
 /* Every object that is marked and allocated leads to marked ones only: with the roots marked, that is all
  * that can be reached. */
 bool gc_verify_marks(struct gc *gc, char *why, size_t why_size)
@@ -242,7 +271,7 @@ bool gc_verify_marks(struct gc *gc, char *why, size_t why_size)
     struct look l = {
         .gc = gc, .may_point_to = marked_may_point_to, .ended = true, .why = why, .why_size = why_size};
     lock(&gc->roots.lock);
-    bool good = check_pointers_locked(&l);
+    bool good = check_pointers_locked(&l) && check_all_scan_bits(&l);
     unlock(&gc->roots.lock);
     return good;
 }

@@ -7,12 +7,20 @@
  */
 #include "gc/work.h"
 
+#include "gc/span_queue.h"
+
 enum { CHUNK_BYTES = 64 << 10 };
 
-void work_pool_init(struct work_pool *pool, struct mheap *h)
+void work_pool_init(struct work_pool *pool, struct mheap *h, mark_kernel scan_span)
 {
-    *pool = (struct work_pool){.h = h};
+    *pool = (struct work_pool){.h = h, .scan_span = scan_span};
     lock_init(&pool->lock, RANK_GC_WORK);
+    for (unsigned sc = 2; sc < 2 * h->size_classes.nclasses; sc++) {
+        const struct size_class *c = &h->size_classes.classes[sc >> 1];
+        if (class_has_page_marks(h, (span_class)sc))
+            pool->classes[sc] = (struct mark_class){
+                .div_magic = c->div_magic, .size = (uint16_t)c->size, .nelems = h->nelems[sc]};
+    }
 }
 
 /* More empty buffers, if the OS gives them. */
@@ -40,7 +48,7 @@ void work_pool_prepare(struct work_pool *pool)
     unlock(&pool->lock);
 }
 
-static struct workbuf *take_empty(struct work_pool *pool)
+struct workbuf *work_take_empty(struct work_pool *pool)
 {
     lock(&pool->lock);
     if (pool->empty == NULL)
@@ -54,20 +62,30 @@ static struct workbuf *take_empty(struct work_pool *pool)
     return b;
 }
 
-static void give(struct work_pool *pool, struct workbuf *b)
+void work_give_empty(struct work_pool *pool, struct workbuf *b)
 {
     lock(&pool->lock);
-    struct workbuf **list = b->n > 0 ? &pool->full : &pool->empty;
-    b->next = *list;
-    *list = b;
-    if (b->n > 0)
-        store_release(&pool->nfull, pool->nfull + 1); /* with work_pool_has_work's acquire */
+    b->next = pool->empty;
+    pool->empty = b;
+    unlock(&pool->lock);
+}
+
+static void give(struct work_pool *pool, struct workbuf *b)
+{
+    if (b->n == 0) {
+        work_give_empty(pool, b);
+        return;
+    }
+    lock(&pool->lock);
+    b->next = pool->full;
+    pool->full = b;
+    store_release(&pool->nfull, pool->nfull + 1); /* with work_pool_has_work's acquire */
     unlock(&pool->lock);
 }
 
 static struct workbuf *take_full(struct work_pool *pool)
 {
-    if (!work_pool_has_work(pool))
+    if (load_acquire(&pool->nfull) == 0)
         return NULL;
     lock(&pool->lock);
     struct workbuf *b = pool->full;
@@ -85,7 +103,7 @@ void work_put_slow(struct gc_work *w, uintptr_t object)
     w->b = w->a;
     w->a = b;
     if (b == NULL || b->n == WORKBUF_OBJECTS) {
-        struct workbuf *fresh = take_empty(w->pool);
+        struct workbuf *fresh = work_take_empty(w->pool);
         if (fresh == NULL) {
             store_release(&w->pool->overflowed, 1);
             return;
@@ -121,4 +139,5 @@ void work_flush(struct gc_work *w)
     if (w->b != NULL)
         give(w->pool, w->b);
     w->a = w->b = NULL;
+    span_queue_flush(w);
 }

@@ -81,10 +81,17 @@ static bool reserve_indexes(struct mheap *h, size_t n)
     return true;
 }
 
-static size_t arena_metadata_bytes(const struct mheap *h)
+/* Where in an arena's metadata its mark bits are: behind the tables of spans and classes. */
+static size_t arena_marks_offset(const struct mheap *h)
 {
     size_t npages = ARENA_BYTES >> h->page_shift;
-    return sizeof(struct heap_arena) + npages * sizeof(((struct heap_arena *)0)->spans[0]) + npages;
+    return align_up(sizeof(struct heap_arena) + npages * sizeof(struct mspan *) + npages, CACHE_LINE);
+}
+
+static size_t arena_metadata_bytes(const struct mheap *h)
+{
+    size_t marks = (ARENA_BYTES >> h->page_shift) * 2 * PAGE_MARK_WORDS * sizeof(uint64_t);
+    return arena_marks_offset(h) + (h->page_marks ? marks : 0);
 }
 
 static void arena_forget(struct mheap *h, uintptr_t base, size_t n)
@@ -120,6 +127,7 @@ static uintptr_t arena_reserve(struct mheap *h, size_t n)
         }
         CHECK(h->arenas[i] == NULL);
         a->page_class = (uint8_t *)&a->spans[ARENA_BYTES >> h->page_shift];
+        a->marks = (uint64_t *)((char *)a + arena_marks_offset(h));
         store_release(&h->arenas[i], a); /* with markers, which find page_class through it */
     }
     return base;

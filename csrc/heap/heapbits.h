@@ -19,7 +19,9 @@
 #include "heap/mheap.h"
 #include "heap/type.h"
 
-/* Green Tea's mark and scan bits at the very end of spans of objects of 16 to 512 bytes. */
+/* Room at the very end of spans of objects of 16 to 512 bytes. Go has its mark and scan bits there; here it
+ * only makes a span hold as many objects as Go's: the bits are by page with the arena (heap_arena), where
+ * those of many pages share a page of memory, and so an entry of the TLB. */
 enum { SPAN_INLINE_MARK_BYTES = 128 };
 
 /* Bytes of the bitmap of a span. */

@@ -64,13 +64,16 @@ struct mcache *span_owner_locked(const struct mheap *h, const struct mspan *s)
 
 /* --- Windows --- */
 
-/* While marking goes on objects are allocated black: those of a new window are marked. Where objects have
- * headers these are cleared, as a marker may be led to such an object by a pointer to what was there
- * before. */
-static void mark_window(const struct mspan *s, uint64_t window)
+/* While marking goes on objects are allocated black: those of a new window are scanned, and marked: in
+ * this order, as a marker scans what is marked and not scanned. Where objects have headers these are
+ * cleared, as a marker may be led to such an object by a pointer to what was there before. */
+static void mark_window(const struct mheap *h, const struct mspan *s, uint64_t window)
 {
     uint64_t bits = window_in_word(window);
-    fetch_or_relaxed(&s->mark_bits[window_index(window) / 2], bits);
+    uint64_t *marks = &s->mark_bits[window_index(window) / 2];
+    if (!MUTATED(NO_SCANNED_WINDOWS) && !span_noscan(s) && class_has_page_marks(h, s->span_class))
+        fetch_or_relaxed(page_scan_bits(h, marks), bits);
+    fetch_or_release(marks, bits); /* with scan_span's acquire */
     if (s->first_object == s->base)
         return;
     for (uint32_t free = window_free(window); free != 0; free &= free - 1) {
@@ -83,7 +86,7 @@ void mcache_mark_windows(struct mcache *c)
 {
     for (unsigned sc = 2; sc < 2 * c->heap->size_classes.nclasses; sc++)
         if (c->slots[sc].span != NULL)
-            mark_window(c->slots[sc].span, c->slots[sc].window);
+            mark_window(c->heap, c->slots[sc].span, c->slots[sc].window);
 }
 
 /* Takes window w of the slot's span; false if it has no free object. */
@@ -100,7 +103,7 @@ static bool take_window(struct mcache *c, struct alloc_slot *slot, unsigned w)
     slot->needzero = s->needzero || w < s->fresh_window;
     s->fresh_window = MAX(s->fresh_window, (uint16_t)(w + 1));
     if (UNLIKELY(load_relaxed(&c->heap->gc.phase) != GC_OFF) && !MUTATED(NO_BLACK_WINDOWS))
-        mark_window(s, window);
+        mark_window(c->heap, s, window);
     store_relaxed(&s->live, (uint16_t)(s->live + n));
     store_relaxed(&slot->window, window);
     /* With slot_is_live_locked's acquire: who misses an object here finds it in the window. */

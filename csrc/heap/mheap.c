@@ -79,8 +79,8 @@ struct mheap *mheap_new(const struct mheap_options *o, struct gomem_error *err)
     h->size_classes = *o->size_classes;
     h->page_shift = h->size_classes.page_shift;
     h->page_mask_in_arena = (uint32_t)(ARENA_BYTES >> h->page_shift) - 1;
-    /* Inline marks are laid out for pages of 8 KiB, as Go's are; other tables keep marks outside. */
-    h->inline_marks = h->page_shift == 13;
+    /* They are laid out for pages of 8 KiB, as Go's are; other tables keep all marks with their spans. */
+    h->page_marks = h->page_shift == 13;
     h->huge_pages = o->huge_pages;
     h->om.dontneed = o->dontneed;
     h->memory_limit = o->memory_limit;
@@ -182,17 +182,10 @@ void mheap_free_words(struct mheap *h, uint64_t *words, size_t nwords)
     unlock(&h->lock);
 }
 
-/* Do spans of sc keep their mark bits at their end? */
-static bool has_inline_marks(const struct mheap *h, span_class sc)
-{
-    const struct size_class *c = &h->size_classes.classes[sc >> 1];
-    return h->inline_marks && c->size >= TINY_SIZE && c->size <= h->size_classes.max_bitmap_size;
-}
-
 /* Words of the bitmaps that a span of sc has outside of itself. */
 static size_t bitmap_words(const struct mheap *h, size_t nwords, span_class sc)
 {
-    return (has_inline_marks(h, sc) ? 2 : 3) * nwords;
+    return (class_has_page_marks(h, sc) ? 2 : 3) * nwords;
 }
 
 static void free_bitmaps_locked(struct mheap *h, struct mspan *s)
@@ -298,12 +291,18 @@ static void set_spans(struct mheap *h, struct mspan *s)
     }
 }
 
-/* Tells markers that the span, of one page, has inline marks, and of which class it is; 0: it has not. */
+/* Tells markers that the span, of one page, has page marks, and of which class it is; 0: it has not. */
 static void set_page_class(struct mheap *h, const struct mspan *s, span_class sc)
 {
     struct heap_arena *a = arena_of(h, s->base);
-    /* With gc/mark.c's acquire: the span's marks and bitmap are there. */
+    /* With gc/mark_find.h's acquire: the span's marks and bitmap are there. */
     store_release(&a->page_class[s->base >> h->page_shift & h->page_mask_in_arena], sc);
+}
+
+static uint64_t *page_mark_bits(const struct mheap *h, uintptr_t base)
+{
+    return arena_of(h, base)->marks +
+           (base >> h->page_shift & h->page_mask_in_arena) * PAGE_MARK_WORDS;
 }
 
 /* Was any of these pages used before? Moves the arenas' zeroed_base past them. */
@@ -330,7 +329,7 @@ size_t mheap_span_reserve(const struct mheap *h, span_class sc)
     size_t reserve = 0;
     if (c->size > h->size_classes.max_bitmap_size)
         return 0;
-    if (has_inline_marks(h, sc))
+    if (class_has_page_marks(h, sc))
         reserve += SPAN_INLINE_MARK_BYTES;
     if (!(sc & 1))
         reserve += heap_bits_bytes((size_t)c->npages << h->page_shift);
@@ -356,10 +355,13 @@ static void init_objects(struct mheap *h, struct mspan *s, span_class sc, size_t
     s->remote_bits = s->free_bits + s->nwords;
     memset(s->remote_bits, 0, s->nwords * sizeof(uint64_t));
     s->mark_bits = s->remote_bits + s->nwords;
-    if (has_inline_marks(h, sc))
-        s->mark_bits = (uint64_t *)(s->base + bytes - SPAN_INLINE_MARK_BYTES);
-    for (unsigned w = 0; w < s->nwords; w++)
-        store_relaxed(&s->mark_bits[w], 0);
+    if (class_has_page_marks(h, sc)) {
+        s->mark_bits = page_mark_bits(h, s->base);
+        page_marks_clear(h, s->mark_bits);
+    } else {
+        for (unsigned w = 0; w < s->nwords; w++)
+            store_relaxed(&s->mark_bits[w], 0);
+    }
     if (sc >= 2 && !(sc & 1) && c->size <= h->size_classes.max_bitmap_size)
         heap_bits_init(h, s);
 }
@@ -418,7 +420,7 @@ struct mspan *mheap_alloc_span(struct mheap *h, struct mcache *c, size_t npages,
     else
         (void)pages_need_zero(h, base, bytes);
     set_spans(h, s);
-    if (type == SPAN_TYPE_HEAP && has_inline_marks(h, sc))
+    if (type == SPAN_TYPE_HEAP && class_has_page_marks(h, sc))
         set_page_class(h, s, sc);
     os_stat_add(&h->bytes.heap_released, -(int64_t)scavenged);
     os_stat_add(&h->bytes.heap_free, -(int64_t)(bytes - scavenged));
@@ -471,7 +473,7 @@ void mheap_free_span(struct mheap *h, struct mcache *c, struct mspan *s, enum sp
         defer_span(h, s);
         return;
     }
-    if (type == SPAN_TYPE_HEAP && has_inline_marks(h, s->span_class))
+    if (type == SPAN_TYPE_HEAP && class_has_page_marks(h, s->span_class))
         set_page_class(h, s, 0);
     size_t bytes = s->npages << h->page_shift;
     span_class sc = s->span_class;

@@ -31,6 +31,9 @@ enum {
     LOG_ARENA_BYTES = 26,
     ARENA_L2_BITS = HEAP_ADDR_BITS - LOG_ARENA_BYTES,
     MAX_BITMAP_POOLS = 16, /* bitmaps and tables of 2^k words, k below this */
+    /* Of mark bits a page, and of scan bits: a cache line for up to 504 objects; the last byte is the
+     * collector's (mark_span.c). */
+    PAGE_MARK_WORDS = 8,
 };
 
 #define ARENA_BYTES ((size_t)1 << LOG_ARENA_BYTES)
@@ -39,7 +42,8 @@ enum {
 /* Metadata of 64 MB of address space. Go's second-level array entry: heapArena. */
 struct heap_arena {
     uint64_t zeroed_base; /* atomic: offset from which on memory has never been used */
-    uint8_t *page_class;  /* const pointer, atomic entries by page: span class of a span with inline marks */
+    uint8_t *page_class;  /* const pointer, atomic entries by page: span class of a span with page marks */
+    uint64_t *marks;      /* const pointer, atomic words: PAGE_MARK_WORDS a page, then as many of scan bits */
     struct arena_specials *specials; /* atomic, set once; NULL while no object here has had any */
     struct mspan *spans[]; /* atomic; by page. Stale for pages that belong to no span. */
 };
@@ -97,7 +101,7 @@ struct mheap {
     struct stack_pools stacks;
     struct size_class_table size_classes; /* const */
     uint16_t nelems[2 * MAX_SIZE_CLASSES]; /* const: slots of a span, by span class */
-    bool inline_marks;                    /* const: small spans keep room for mark bits */
+    bool page_marks;                      /* const: arenas have mark bits by page */
     enum huge_page_policy huge_pages;     /* const */
 
     struct os_mem om;
@@ -145,6 +149,29 @@ static inline size_t tiny_table_words(const struct mspan *s)
 }
 /* Bytes at the end of a span of sc that are not for objects. */
 size_t mheap_span_reserve(const struct mheap *h, span_class sc);
+
+/* Are the mark bits of spans of sc with their arena, by page? Of objects of 16 to 512 bytes, in Go's table. */
+static inline bool class_has_page_marks(const struct mheap *h, span_class sc)
+{
+    const struct size_class *c = &h->size_classes.classes[sc >> 1];
+    return h->page_marks && c->npages == 1 && c->size >= TINY_SIZE &&
+           c->size <= h->size_classes.max_bitmap_size;
+}
+
+/* The scan bits that belong to the mark bits of a page. */
+static inline uint64_t *page_scan_bits(const struct mheap *h, uint64_t *marks)
+{
+    return marks + ((size_t)h->page_mask_in_arena + 1) * PAGE_MARK_WORDS;
+}
+
+static inline void page_marks_clear(const struct mheap *h, uint64_t *marks)
+{
+    uint64_t *scans = page_scan_bits(h, marks);
+    for (unsigned w = 0; w < PAGE_MARK_WORDS; w++) {
+        store_relaxed(&marks[w], 0);
+        store_relaxed(&scans[w], 0);
+    }
+}
 
 /* The arena metadata for address p, NULL if the heap has none there. */
 static inline struct heap_arena *arena_of(const struct mheap *h, uintptr_t p)

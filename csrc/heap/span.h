@@ -113,7 +113,7 @@ struct mspan {
     const struct type *large_type; /* atomic: of a large pointerful object, NULL until it is zeroed */
     struct list_node node;  /* owner P: its list of partial spans. SPAN_MANUAL: a stack pool's list */
     struct mspan *set_next[SET_KINDS]; /* links of the sets; see spanset.h */
-    uint64_t *mark_bits;    /* atomic words: see above. At the end of the span, or beside free_bits */
+    uint64_t *mark_bits;    /* atomic words: see above. By page with the arena, or beside free_bits */
     uint64_t inline_bits[3 * SPAN_INLINE_WORDS]; /* all bitmaps, when they are small enough */
     void *manual_free_list; /* SPAN_MANUAL: free stacks */
     uint32_t sweepgen;      /* atomic: heap sweepgen when it was last swept */

@@ -73,6 +73,8 @@ void sweep_span_locked(struct mheap *h, struct mcache *c, struct mspan *s)
         if (!MUTATED(NO_MARKS_CLEARED))
             store_relaxed(&s->mark_bits[w], 0);
     }
+    if (class_has_page_marks(h, s->span_class) && !MUTATED(NO_MARKS_CLEARED))
+        page_marks_clear(h, s->mark_bits);
     store_relaxed(&s->live, (uint16_t)(s->live - n));
     if (!MUTATED(NO_SWEEPGEN))
         store_relaxed(&s->sweepgen, h->sweepgen);

@@ -109,14 +109,15 @@ static int heap_init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"procs",        "gogc",         "memory_limit", "max_memory",
                             "size_classes", "madvdontneed", "huge_pages",   "barrier",
+                            "marker",
                             NULL};
     struct py_heap *h = (struct py_heap *)self;
     struct gomem_options o = gomem_options_default();
     PyObject *limit = NULL, *max = NULL, *classes = Py_None;
     int procs = 1, gogc = 100, dontneed = 1, huge = GOMEM_HUGE_PAGES_DEFAULT;
-    int barrier = GOMEM_BARRIER_HYBRID;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$iiOOOpii:Heap", names, &procs, &gogc, &limit,
-                                     &max, &classes, &dontneed, &huge, &barrier))
+    int barrier = GOMEM_BARRIER_HYBRID, marker = GOMEM_MARKER_SPAN;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$iiOOOpiii:Heap", names, &procs, &gogc, &limit,
+                                     &max, &classes, &dontneed, &huge, &barrier, &marker))
         return -1;
     if (h->rt != NULL) {
         PyErr_SetString(PyExc_RuntimeError, "Heap.__init__ was called before");
@@ -137,6 +138,7 @@ static int heap_init(PyObject *self, PyObject *args, PyObject *kwargs)
     o.madvdontneed = dontneed != 0;
     o.huge_pages = (enum gomem_huge_pages)huge;
     o.barrier = (enum gomem_barrier)barrier;
+    o.marker = (enum gomem_marker)marker;
     struct gomem_error err;
     enum gomem_status status;
     struct gomem_runtime *rt;
@@ -558,11 +560,19 @@ static PyObject *get_gogc(PyObject *self, void *unused)
     return heap_usable(h) ? PyLong_FromLong(gomem_gogc(h->rt)) : NULL;
 }
 
+static PyObject *get_marker(PyObject *self, void *unused)
+{
+    (void)unused;
+    struct py_heap *h = (struct py_heap *)self;
+    return heap_usable(h) ? PyLong_FromLong(gomem_runtime_marker(h->rt)) : NULL;
+}
+
 static PyGetSetDef heap_getset[] = {
     {"closed", get_closed, NULL, "True once close() was called.", NULL},
     {"procs", get_procs, NULL, "Number of Ps (GOMAXPROCS).", NULL},
     {"_memory_limit", get_memory_limit, NULL, NULL, NULL},
     {"_gogc", get_gogc, NULL, NULL, NULL},
+    {"_marker", get_marker, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -22,6 +22,7 @@ struct gomem_options gomem_options_default(void)
         .max_memory = UINT64_MAX,
         .madvdontneed = true,
         .huge_pages = GOMEM_HUGE_PAGES_DEFAULT,
+        .marker = GOMEM_MARKER_SPAN,
     };
 }
 
@@ -53,6 +54,9 @@ enum gomem_status gomem_runtime_new(const struct gomem_options *o, struct gomem_
     if (o->procs < 1 || o->procs > MAX_USER_PROCS)
         return error_set(err, GOMEM_INVALID_VALUE, "procs must be 1 to %d, not %u", MAX_USER_PROCS,
                          o->procs);
+    if (o->marker != GOMEM_MARKER_SPAN && o->marker != GOMEM_MARKER_OBJECT)
+        return error_set(err, GOMEM_INVALID_VALUE,
+                         "marker must be GOMEM_MARKER_SPAN or GOMEM_MARKER_OBJECT, not %d", o->marker);
     struct gomem_runtime *rt = calloc(1, sizeof *rt);
     struct p *ps = calloc(o->procs + 1, sizeof *ps);
     struct mheap *h = NULL;
@@ -68,7 +72,7 @@ enum gomem_status gomem_runtime_new(const struct gomem_options *o, struct gomem_
     lock_init(&rt->scavenger_lock, RANK_SCAVENGER);
     lock_init(&rt->scavenging, RANK_SCAVENGING);
     sched_init(&rt->sched, h, ps);
-    rt->gc = gc_new(h, &rt->sched, o->gogc, o->memory_limit);
+    rt->gc = gc_new(h, &rt->sched, o->gogc, o->memory_limit, o->marker == GOMEM_MARKER_SPAN);
     if (rt->gc == NULL) {
         error_set(err, GOMEM_OUT_OF_MEMORY, "out of memory for a collector");
         mheap_destroy(h);
@@ -113,6 +117,11 @@ void gomem_runtime_delete(struct gomem_runtime *rt)
 bool gomem_runtime_is_closed(const struct gomem_runtime *rt)
 {
     return load_acquire(&rt->sched.closed);
+}
+
+enum gomem_marker gomem_runtime_marker(const struct gomem_runtime *rt)
+{
+    return rt->gc->pool.scan_span != NULL ? GOMEM_MARKER_SPAN : GOMEM_MARKER_OBJECT;
 }
 
 uint32_t gomem_runtime_procs(const struct gomem_runtime *rt)

@@ -45,6 +45,9 @@ NONSENSE = [
     ({"huge_pages": "yes"}, ValueError, "one of default, always, never, not 'yes'"),
     ({"huge_pages": []}, TypeError, "huge_pages must be a string, not list"),
     ({"huge_pages": 1}, TypeError, "huge_pages must be a string, not int"),
+    ({"marker": "page"}, ValueError, "marker must be one of span, object, not 'page'"),
+    ({"marker": 0}, TypeError, "marker must be a string, not int"),
+    ({"marker": None}, TypeError, "marker must be a string, not NoneType"),
     ({"nonsense": 1}, TypeError, "nonsense"),
 ]
 

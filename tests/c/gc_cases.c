@@ -2,7 +2,8 @@
  *
  *   gc_cases
  *
- * Each names what it is about; all run, and each ends with the heap verified, unless it closes it.
+ * Each names what it is about; all run, with both markers, and each ends with the heap verified, unless it
+ * closes it.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@
 #include "gomem.h"
 
 static struct gomem_runtime *rt;
+static enum gomem_marker marker;
 static uint32_t collected; /* atomic */
 
 static void open_runtime(int32_t gogc)
@@ -20,6 +22,7 @@ static void open_runtime(int32_t gogc)
     struct gomem_options o = gomem_options_default();
     struct gomem_error err;
     o.gogc = gogc;
+    o.marker = marker;
     CHECK(gomem_runtime_new(&o, &rt, &err) == GOMEM_OK);
 }
 
@@ -165,6 +168,7 @@ static void frames_are_scanned_again(enum gomem_barrier barrier)
     struct gomem_options o = gomem_options_default();
     struct gomem_error err;
     o.barrier = barrier;
+    o.marker = marker;
     CHECK(gomem_runtime_new(&o, &rt, &err) == GOMEM_OK);
     struct {
         struct gomem_frame f;
@@ -213,12 +217,14 @@ static void frames_are_scanned_again(enum gomem_barrier barrier)
 
 int main(void)
 {
-    table_goes_while_marking();
-    closing_twice();
-    no_memory_for_buffers();
-    pointers_behind_the_last_object();
-    frames_are_scanned_again(GOMEM_BARRIER_HYBRID);
-    frames_are_scanned_again(GOMEM_BARRIER_DIJKSTRA);
+    for (marker = GOMEM_MARKER_SPAN; marker <= GOMEM_MARKER_OBJECT; marker++) {
+        table_goes_while_marking();
+        closing_twice();
+        no_memory_for_buffers();
+        pointers_behind_the_last_object();
+        frames_are_scanned_again(GOMEM_BARRIER_HYBRID);
+        frames_are_scanned_again(GOMEM_BARRIER_DIJKSTRA);
+    }
     printf("gc_cases: ok\n");
     return 0;
 }

@@ -393,6 +393,7 @@ static void open_world(struct world *w)
     struct gomem_error err;
     memset(w, 0, sizeof *w);
     o.gogc = below(2) ? -1 : 1000; /* no cycle by itself: the programs are small */
+    o.marker = below(2) ? GOMEM_MARKER_OBJECT : GOMEM_MARKER_SPAN;
     o.barrier = below(3) == 0 ? GOMEM_BARRIER_DIJKSTRA : GOMEM_BARRIER_HYBRID;
     CHECK(gomem_runtime_new(&o, &w->rt, &err) == GOMEM_OK);
     w->frame.f.n = FRAME + TINIES;

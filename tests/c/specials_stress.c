@@ -312,6 +312,7 @@ static void open_program(struct program *g, unsigned nthreads, uint64_t seed)
     struct gomem_error err;
     o.procs = nthreads + 2;
     o.gogc = seed % 2 ? 30 : 100;
+    o.marker = seed % 3 == 0 ? GOMEM_MARKER_OBJECT : GOMEM_MARKER_SPAN;
     make_type(g);
     CHECK(gomem_runtime_new(&o, &g->rt, &err) == GOMEM_OK);
     g->table = (struct gomem_root_table){.slots = g->saved, .n = 8};

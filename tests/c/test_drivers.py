@@ -104,9 +104,11 @@ COLLECTOR: dict[str, tuple[str, ...]] = {
 }
 
 
+@pytest.mark.parametrize("marker", ["span", "avx2", "portable", "object"])
 @pytest.mark.parametrize("profile", PROFILES)
-def test_collector(profile: str) -> None:
-    assert "objects at the end" in succeeds(cdriver.build("gc_test", profile), *COLLECTOR[profile])
+def test_collector(profile: str, marker: str) -> None:
+    program = cdriver.build("gc_test", profile)
+    assert "objects at the end" in succeeds(program, *COLLECTOR[profile], marker)
 
 
 @pytest.mark.parametrize("profile", ["check", "asan"])

@@ -25,10 +25,12 @@ class GraphMachine(RuleBasedStateMachine):
     heap: gomem.Heap
 
     @initialize(
-        gogc=st.sampled_from([20, 100, "off"]), barrier=st.sampled_from(["hybrid", "dijkstra"])
+        gogc=st.sampled_from([20, 100, "off"]),
+        barrier=st.sampled_from(["hybrid", "dijkstra"]),
+        marker=st.sampled_from(["span", "object"]),
     )
-    def make(self, gogc: Any, barrier: str) -> None:
-        self.heap = gomem.Heap(procs=self.procs, gogc=gogc, barrier=barrier)
+    def make(self, gogc: Any, barrier: str, marker: str) -> None:
+        self.heap = gomem.Heap(procs=self.procs, gogc=gogc, barrier=barrier, marker=marker)
         self.held: dict[int, gomem.Ref] = {}
         self.links: dict[int, list[int | None]] = {}
         self.big: set[int | None] = set()

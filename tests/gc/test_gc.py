@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import functools
 import gc
+import itertools
+import random
+import subprocess
+import sys
 import weakref
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -245,3 +250,95 @@ def test_settings_while_it_closes() -> None:
             heap.close()
 
         in_threads(change, close)
+
+
+# --- Marking by span ---
+
+
+def test_which_marker_a_heap_has() -> None:
+    other = gomem.SizeClasses(replace(gomem.SizeClassRules.go(), page_size=4096))
+    for marker in ("span", "object"):
+        with gomem.Heap(procs=1, marker=marker) as heap:
+            assert heap.marker == marker
+        with gomem.Heap(procs=1, marker=marker, size_classes=other) as heap:
+            assert heap.marker == "object"
+            kept = [heap.new(NODE) for _ in range(100)]
+            heap.gc()
+            assert objects(heap) == 100
+            del kept
+    with pytest.raises(gomem.HeapClosedError):
+        _ = heap.marker
+
+
+def test_the_default_is_to_mark_by_span() -> None:
+    """In a process of its own: here tests choose."""
+    code = "import gomem; print(gomem.Heap(procs=1).marker)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "span\n"
+
+
+@pytest.mark.parametrize("size", [16, 24, 32, 48, 64, 80, 144, 208, 256, 480, 512])
+def test_every_class_in_every_order(size: int) -> None:
+    """Chains through all slots of some spans: up, down, and in a random order with gaps."""
+    with gomem.Heap(procs=1, gogc="off") as heap:
+        words = size // 8
+        link = gomem.struct(f"Link{size}", n="int64", pad=gomem.array("int64", words - 2),
+                            next="*" + f"Link{size}")  # fmt: skip
+        rng = random.Random(size)
+        for order in ("up", "down", "random"):
+            refs = [heap.new(link) for _ in range(1200)]
+            chain = list(range(1200))
+            if order == "random":
+                rng.shuffle(chain)
+                chain = chain[:700]
+            elif order == "down":
+                chain.reverse()
+            for at, to in itertools.pairwise(chain):
+                refs[at].n = at
+                refs[at].next = refs[to]
+            first, last = refs[chain[0]], chain[-1]
+            refs[last].n = last
+            del refs
+            heap.gc()
+            heap.gc()
+            assert objects(heap) == len(chain)
+            at = first
+            for number in chain:
+                assert at.n == number
+                at = at.next
+            assert at is None
+            del first, at
+        # Many at once: an array leads to most of them, and each to another.
+        table = heap.new(gomem.array(gomem.pointer(link), 1500))
+        for i in range(1500):
+            if i % 9:
+                ref = heap.new(link)
+                ref.n = i
+                ref.next = heap.new(link)
+                ref.next.n = -i
+                table[i] = ref
+            else:
+                heap.new(link)
+        del ref
+        heap.gc()
+        heap.gc()
+        assert objects(heap) == 1 + 2 * sum(i % 9 > 0 for i in range(1500))
+        assert all(table[i].next.n == -table[i].n == -i for i in range(1500) if i % 9)
+        del table
+        heap.gc()
+        assert objects(heap) == 0
+
+
+def test_multi_page_spans_of_small_objects() -> None:
+    """A table of one's own may put small objects into spans of several pages."""
+    sizes = gomem.SizeClasses(classes=[(16, 2), (64, 3), (512, 4), (8192, 1)])
+    with gomem.Heap(procs=1, gogc="off", size_classes=sizes) as heap:
+        kept = [heap.new(NODE) for _ in range(2000)]
+        for i, ref in enumerate(kept):
+            ref.number = i
+            ref.a = kept[i * 7 % 2000]
+        heap.alloc_many([64] * 1000, noscan=False)
+        heap.gc()
+        assert objects(heap) == 2000
+        assert [ref.number for ref in kept] == list(range(2000))
+        assert all(ref.a.number == i * 7 % 2000 for i, ref in enumerate(kept))

@@ -37,9 +37,11 @@ class SpecialsMachine(RuleBasedStateMachine):
 
     finalizer_thread = False
 
-    @initialize(procs=st.integers(1, 3))
-    def open(self, procs: int) -> None:
-        self.heap = gomem.Heap(procs=procs, gogc="off", finalizer_thread=self.finalizer_thread)
+    @initialize(procs=st.integers(1, 3), marker=st.sampled_from(["span", "object"]))
+    def open(self, procs: int, marker: str) -> None:
+        self.heap = gomem.Heap(
+            procs=procs, gogc="off", marker=marker, finalizer_thread=self.finalizer_thread
+        )
         self.pool = ThreadPoolExecutor(3)
         self.model: dict[int, Model] = {}
         self.held: dict[int, gomem.Ref] = {}
