@@ -280,7 +280,7 @@ class TestSpecials(SpecialsMachine.TestCase):
 def test_the_model_has_reason_to_agree() -> None:
     """The machine's own example: it sees a finalizer, a cleanup with an argument, a weak pointer end."""
     m = SpecialsMachine()
-    m.open(2)
+    m.open(2, "span")
     for _ in range(3):
         m.new(NODE)
     m.link(0, 1, 0, False)
