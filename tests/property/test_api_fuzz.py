@@ -290,7 +290,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "heap": lambda w, a, b: gomem.Heap(procs=1, memory_limit=a, max_memory=b),
     "heap2": lambda w, a, b: gomem.Heap(procs=a, gogc=b),
     "heap3": lambda w, a, b: gomem.Heap(procs=1, size_classes=a, huge_pages=b),
-    "heap4": lambda w, a, b: gomem.Heap(procs=1, marker=a, huge_pages=b),
+    "heap5": lambda w, a, b: gomem.Heap(procs=1, marker=a, huge_pages=b),
     "gogc": lambda w, a, b: setattr(w.heap, "gogc", a),
     "memory_limit": lambda w, a, b: setattr(w.heap, "memory_limit", a),
     "map": lambda w, a, b: w.heap.map(width=a),
