@@ -1,6 +1,6 @@
 // Prints, as JSON, what small programs with finalizers, cleanups and weak pointers do in Go: for each, what
 // was called in each of some cycles of the collector, sorted; and the messages of wrong calls. From it
-// tools/golden.py makes tests/golden/finalizers.json; tests/golden/test_finalizers.py has the same programs.
+// tools/golden.py makes tests/golden/finalizers.json; tests/golden/test_golden_finalizers.py has the same programs.
 package main
 
 import (
