@@ -78,8 +78,12 @@ static void begin_marking(struct gc *gc)
     work_flush(&gc->marker.work);
     gc->cycle.heap_start = load_relaxed(&h->gc.heap_live);
     lock(&gc->lock);
-    gc->pacer.root_bytes = load_relaxed(&gc->roots.slots) * sizeof(uint64_t);
-    pacer_start_cycle(&gc->pacer, gc->cycle.heap_start);
+    pacer_start_cycle(&gc->pacer, &(struct pacer_start){
+                                      .heap_live = gc->cycle.heap_start,
+                                      .heap_scan = gc->cycle.heap_start,
+                                      .globals = load_relaxed(&gc->roots.slots) * sizeof(uint64_t),
+                                      .procs = gc->sched->nusers,
+                                  });
     gc->cycle.goal = pacer_heap_goal(&gc->pacer);
     unlock(&gc->lock);
 }
@@ -171,11 +175,11 @@ static void pace_next(struct gc *gc, int64_t duration)
         .assist_time = gc->cycle.assist_ns,
         .idle_time = duration, /* our thread marks on a core that nobody may need */
         .heap_live = gc->cycle.heap_end,
-        .scan_work = gc->cycle.scan_work,
+        .work = {.heap = gc->cycle.scan_work},
         .procs = gc->sched->nusers,
     };
     pacer_end_cycle(&gc->pacer, &c);
-    pacer_reset_live(&gc->pacer, gc->cycle.heap_marked, gc->cycle.scan_work);
+    pacer_reset_live(&gc->pacer, gc->cycle.heap_marked, &c.work);
     pacer_commit(&gc->pacer, false, gc->cycle.heap_marked);
     cycle_set_trigger(gc);
     unlock(&gc->lock);
