@@ -246,6 +246,14 @@ func tinySequences() [][]placed {
 	return out
 }
 
+// Bounds of the histograms of durations, in nanoseconds but for the infinite ones at both ends.
+func timeBuckets() []float64 {
+	s := []metrics.Sample{{Name: "/sched/pauses/total/gc:seconds"}}
+	metrics.Read(s)
+	b := s[0].Value.Float64Histogram().Buckets
+	return b[1 : len(b)-1]
+}
+
 // What math/rand gives from these seeds, as floats from 0 to 1.
 func randoms() map[string][]float64 {
 	out := map[string][]float64{}
@@ -279,7 +287,7 @@ func main() {
 	}
 	out := map[string]any{
 		"memstats": memstats(),
-		"metrics":  map[string]any{"all": allMetrics(), "off": settingsOff()},
+		"metrics":  map[string]any{"all": allMetrics(), "off": settingsOff(), "time_buckets": timeBuckets()},
 		"malloc": map[string]any{
 			"round_up": roundUps, "slot_size": slots, "alignment": alignments,
 			"tiny": tinySequences(),

@@ -7,6 +7,7 @@
  */
 #include "gc/limiter.h"
 
+#include "base/bits.h"
 #include "gc/pacer.h"
 
 static bool begin(struct limiter *l)
@@ -54,14 +55,14 @@ static void accumulate(struct limiter *l, int64_t mutator_time, int64_t gc_time)
         enable(l, false);
 }
 
-static void update(struct limiter *l, int64_t now)
+static void update(struct limiter *l, int64_t now, unsigned idle_procs)
 {
     int64_t last = load_relaxed(&l->last_update);
     if (now < last)
         return;
     int64_t all = (now - last) * l->procs;
     store_relaxed(&l->last_update, now);
-    int64_t gc = exchange_acq_rel(&l->assist_pool, 0), idle = exchange_acq_rel(&l->idle_pool, 0);
+    int64_t gc = exchange_acq_rel(&l->assist_pool, 0), idle = (now - last) * idle_procs;
     if (l->marking)
         gc += (int64_t)((double)all * BACKGROUND_UTILIZATION);
     accumulate(l, all - idle - gc, gc);
@@ -76,7 +77,7 @@ void limiter_init(struct limiter *l, int64_t now, unsigned procs)
 void limiter_reset(struct limiter *l, int64_t now, unsigned procs)
 {
     begin_surely(l);
-    update(l, now);
+    update(l, now, 0);
     l->procs = procs;
     l->capacity = (uint64_t)procs * LIMITER_CAPACITY_PER_P;
     if (l->fill > l->capacity) {
@@ -93,7 +94,7 @@ void limiter_start_transition(struct limiter *l, bool marking, uint64_t cycle, i
     begin_surely(l);
     CHECK(l->marking != marking);
     l->cycle = cycle;
-    update(l, now);
+    update(l, now, 0);
     l->marking = marking;
     l->transitioning = true;
 }
@@ -110,11 +111,11 @@ void limiter_finish_transition(struct limiter *l, int64_t now)
     end(l);
 }
 
-void limiter_update(struct limiter *l, int64_t now)
+void limiter_update(struct limiter *l, int64_t now, unsigned idle)
 {
     if (!begin(l))
         return; /* whoever has it, or comes next, counts our time */
     CHECK(!l->transitioning);
-    update(l, now);
+    update(l, now, MIN(idle, l->procs));
     end(l);
 }

@@ -11,7 +11,7 @@
  *
  * Invariant: fill <= capacity; limiting if fill == capacity and time has come in since.
  *
- * Concurrency: limiter_add_* and limiter_is_limiting by anyone; limiter_update by anyone, who loses if
+ * Concurrency: limiter_add_assist and limiter_is_limiting by anyone; limiter_update by anyone, who loses if
  * another is at it. A transition keeps updates out from its start to its end; resets and transitions are
  * for one thread at a time, in a stopped world.
  * Go: mgclimit.go.
@@ -34,8 +34,8 @@ struct limiter {
     uint64_t fill, capacity, overflow; /* busy; ns of CPU */
     uint64_t cycle;        /* busy: number of the current or next cycle */
     uint64_t last_enabled; /* atomic: cycle in which limiting last began; 0: never */
-    int64_t assist_pool, idle_pool; /* atomic: ns of CPU since the last update */
-    int64_t last_update;            /* atomic */
+    int64_t assist_pool;   /* atomic: ns of CPU since the last update */
+    int64_t last_update;   /* atomic */
 };
 
 void limiter_init(struct limiter *l, int64_t now, unsigned procs);
@@ -45,7 +45,8 @@ void limiter_reset(struct limiter *l, int64_t now, unsigned procs);
 void limiter_start_transition(struct limiter *l, bool marking, uint64_t cycle, int64_t now);
 /* The world starts again: the time since counts as the collector's, on all Ps. */
 void limiter_finish_transition(struct limiter *l, int64_t now);
-void limiter_update(struct limiter *l, int64_t now);
+/* idle: as many Ps as nobody has now, and, so it is taken to be, had since the last update. */
+void limiter_update(struct limiter *l, int64_t now, unsigned idle);
 
 static inline bool limiter_needs_update(const struct limiter *l, int64_t now)
 {
@@ -57,15 +58,10 @@ static inline bool limiter_is_limiting(const struct limiter *l)
     return load_relaxed(&l->enabled) != 0;
 }
 
-/* CPU time (ns) since the last update: of assists, and in which Ps were idle or marked because they were. */
+/* CPU time (ns) of assists, of whatever kind, since the last update. */
 static inline void limiter_add_assist(struct limiter *l, int64_t ns)
 {
     fetch_add_relaxed(&l->assist_pool, ns);
-}
-
-static inline void limiter_add_idle(struct limiter *l, int64_t ns)
-{
-    fetch_add_relaxed(&l->idle_pool, ns);
 }
 
 #endif

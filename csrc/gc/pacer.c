@@ -121,8 +121,7 @@ uint64_t pacer_trigger(const struct pacer *p)
 
 /* --- A cycle --- */
 
-/* A quarter of all Ps: as whole Ps, and a share of each for what these miss. */
-static struct pacer_workers share_workers(unsigned procs, bool periodic)
+struct pacer_workers pacer_share_workers(unsigned procs, bool periodic)
 {
     double wanted = procs * BACKGROUND_UTILIZATION;
     unsigned dedicated = (unsigned)(wanted + 0.5);
@@ -141,7 +140,7 @@ void pacer_start_cycle(struct pacer *p, const struct pacer_start *s)
     p->triggered = s->heap_live;
     p->max_stack_scan = s->stacks;
     p->last_scan.globals = s->globals;
-    p->workers = share_workers(s->procs, s->periodic);
+    p->workers = pacer_share_workers(s->procs, s->periodic);
     pacer_revise(p, s->heap_live, s->heap_scan, &(struct pacer_scan){0});
 }
 

@@ -90,6 +90,8 @@ void pacer_commit(struct pacer *p, bool sweep_done, uint64_t heap_live);
 uint64_t pacer_heap_goal(const struct pacer *p);
 uint64_t pacer_trigger(const struct pacer *p);
 
+/* A quarter of all Ps: as whole Ps, and a share of each for what these miss. */
+struct pacer_workers pacer_share_workers(unsigned procs, bool periodic);
 void pacer_start_cycle(struct pacer *p, const struct pacer_start *s);
 /* New estimates: heap_live, bytes with pointers that may have to be scanned at worst, and what has been
  * scanned so far in this cycle. */

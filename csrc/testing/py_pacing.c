@@ -240,12 +240,15 @@ static PyObject *limiter_finish(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+/* (now, idle Ps). */
 static PyObject *limiter_update_at(PyObject *self, PyObject *args)
 {
     long long now;
-    if (!PyArg_ParseTuple(args, "L", &now))
+    size_t idle = 0;
+    if (!PyArg_ParseTuple(args, "L|O&", &now, arg_size, &idle) ||
+        !check_range("idle Ps", idle, 0, limiter_of(self)->procs))
         return NULL;
-    limiter_update(limiter_of(self), now);
+    limiter_update(limiter_of(self), now, (unsigned)idle);
     Py_RETURN_NONE;
 }
 
@@ -257,14 +260,13 @@ static PyObject *limiter_needs_update_at(PyObject *self, PyObject *args)
     return PyBool_FromLong(limiter_needs_update(limiter_of(self), now));
 }
 
-/* (ns of assists, ns in which Ps were idle). */
+/* (ns of assists). */
 static PyObject *limiter_add(PyObject *self, PyObject *args)
 {
-    long long assist, idle;
-    if (!PyArg_ParseTuple(args, "LL", &assist, &idle))
+    long long assist;
+    if (!PyArg_ParseTuple(args, "L", &assist))
         return NULL;
     limiter_add_assist(limiter_of(self), assist);
-    limiter_add_idle(limiter_of(self), idle);
     Py_RETURN_NONE;
 }
 

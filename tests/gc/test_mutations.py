@@ -21,7 +21,9 @@ MUTATIONS = re.findall(
 )
 
 # What is said of it: at a look in some phase, at the end of marking, or when an object is gone or stays.
-NOTICED = re.compile(r"verify: collector: |check failed: .*, which is white|check failed: span |lost: |floating: ")
+NOTICED = re.compile(
+    r"verify: collector: |check failed: .*, which is white|check failed: span |lost: |floating: "
+)
 
 
 def run(program: Path, first: int) -> subprocess.CompletedProcess[str]:

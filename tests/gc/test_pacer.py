@@ -203,27 +203,27 @@ def limiter_round(limiter: door.Limiter, clock: Clock, lost: int) -> int:
     limiter.update(clock(2 * PROCS * SECOND))
     expect(limiter, 0, False, lost)
     # Half of all time: nothing changes. All of it: the bucket fills, exactly, and stays full.
-    limiter.add(assist(10 * MS, 0.25), 0)
+    limiter.add(assist(10 * MS, 0.25))
     limiter.update(clock(10 * MS))
     expect(limiter, 0, False, lost)
-    limiter.add(assist(MS, 0.75), 0)
+    limiter.add(assist(MS, 0.75))
     limiter.update(clock(MS))
     expect(limiter, PROCS * MS, False, lost)
-    limiter.add(assist(SECOND - MS, 0.75), 0)
+    limiter.add(assist(SECOND - MS, 0.75))
     limiter.update(clock(SECOND - MS))
     expect(limiter, full, True, lost)
-    limiter.add(assist(SECOND, 0.25), 0)
+    limiter.add(assist(SECOND, 0.25))
     limiter.update(clock(SECOND))
     expect(limiter, full, True, lost)
     # Half drained, then overfilled.
     limiter.update(clock(SECOND))
     expect(limiter, full // 2, False, lost)
-    limiter.add(assist(SECOND, 0.75), 0)
+    limiter.add(assist(SECOND, 0.75))
     limiter.update(clock(SECOND))
     lost += full // 2
     expect(limiter, full, True, lost)
     # The cycle ends, with assists not counted yet, and a stop.
-    limiter.add(assist(MS, 0.75), 0)
+    limiter.add(assist(MS, 0.75))
     limiter.start(False, 1, clock(MS))
     lost += MS * PROCS
     expect(limiter, full, True, lost)
@@ -245,13 +245,11 @@ def test_idle_time_counts_for_nobody() -> None:
     limiter = door.Limiter(0, 8)
     limiter.start(True, 5, 0)
     limiter.finish(0)
-    limiter.add(0, 7 * SECOND)
-    limiter.update(SECOND)
+    limiter.update(SECOND, 7)
     # The collector's 2 of the time that was not idle, 1: the program's share is -1.
     assert limiter.state()["fill"] == 3 * SECOND
     for i in range(2, 5):
-        limiter.add(0, 7 * SECOND)
-        limiter.update(i * SECOND)
+        limiter.update(i * SECOND, 7)
     assert limiter.state()["limiting"]
     assert limiter.state()["last_enabled"] == 5
 
@@ -260,7 +258,7 @@ def test_idle_time_counts_for_nobody() -> None:
 def test_the_bucket_stays_a_bucket(steps: list[tuple[int, float]]) -> None:
     limiter, now, marking = door.Limiter(0, 3), 0, False
     for i, (ns, share) in enumerate(steps):
-        limiter.add(int(share * ns * 3), 0)
+        limiter.add(int(share * ns * 3))
         now += ns
         if i % 5 == 4:
             marking = not marking
