@@ -34,6 +34,7 @@ enum gomem_status {
     GOMEM_CORRUPT,         /* a verifier found a broken invariant */
     GOMEM_BAD_FORMAT,      /* a file is not what it should be */
     GOMEM_BUSY,            /* not while a cycle of the collector is stepped */
+    GOMEM_FATAL,           /* where Go stops the program with a fatal error; the message is Go's */
 };
 
 struct gomem_error {
@@ -171,9 +172,16 @@ struct gomem_options {
     enum gomem_huge_pages huge_pages;
     enum gomem_barrier barrier;
     enum gomem_marker marker;
+    uint32_t gc_workers;   /* threads that mark in the background, at most 16; 0: as many as Go would have */
+    int32_t gctrace;       /* above 0: a line on standard error for each cycle (GODEBUG=gctrace=1) */
 };
 
 GOMEM_API struct gomem_options gomem_options_default(void);
+/* Changes gogc, memory_limit and gctrace to what the variables GOGC, GOMEMLIMIT and GODEBUG=gctrace=n say,
+ * where they say something. A GOGC that is no number is ignored, as in Go. A malformed GOMEMLIMIT is
+ * GOMEM_FATAL: the limit is unchanged then, the others are set. */
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_options_from_env(struct gomem_options *options,
+                                                                  struct gomem_error *err);
 GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_runtime_new(const struct gomem_options *options,
                                                              struct gomem_runtime **out,
                                                              struct gomem_error *err);
@@ -317,10 +325,19 @@ struct gomem_gc_cycle {
     int64_t stop_ns[2];    /* of those: until everybody had stopped */
     int64_t pause_begin[2];
     int64_t mark_ns;       /* between the two */
-    int64_t assist_ns;     /* marking by those who allocate, summed */
+    /* CPU time of marking: by those who allocate, by workers that do nothing else, by those that take a
+     * share of a P, and beyond that share. */
+    int64_t assist_ns, dedicated_ns, fractional_ns, idle_ns;
+    int64_t end_unix_ns;   /* when the second stop ended, of the wall clock */
     uint64_t heap_start, heap_end, heap_marked, goal; /* bytes; marked: alive after it */
-    uint64_t scan_work;    /* bytes of objects with pointers, and of roots */
+    uint64_t trigger;      /* bytes: the heap size at which it was to begin */
+    uint64_t heap_scan, stack_scan, globals_scan; /* bytes scanned: of objects, frames, tables */
+    uint64_t scan_work;    /* their sum */
+    double assist_ratio;   /* bytes to scan for each byte allocated, when marking began */
+    double cpu_fraction;   /* of all CPU time of the Ps since the runtime was made, in the collector */
     uint32_t forced, restarts;
+    uint32_t periodic;     /* 1: it began because the last was two minutes ago */
+    uint32_t procs;
     uint64_t barrier_writes, barrier_shaded; /* pointers written through the barrier; objects greyed by it */
     uint64_t rescan_slots; /* of frames, scanned again at the end: GOMEM_BARRIER_DIJKSTRA */
     int64_t rescan_ns;     /* doing so, and marking what that led to; part of pause_ns[1] */
@@ -482,7 +499,7 @@ GOMEM_API bool gomem_stack_shrink(struct gomem_proc *p, struct gomem_stack *s, u
 
 /* --- Statistics and inspection: these stop the world --- */
 
-enum { GOMEM_BY_SIZE = 61 };
+enum { GOMEM_BY_SIZE = 61, GOMEM_PAUSES = 256 };
 
 /* runtime.MemStats, Go's fields in Go's meaning; bytes unless said otherwise. */
 struct gomem_memstats {
@@ -491,6 +508,10 @@ struct gomem_memstats {
     uint64_t stack_inuse, stack_sys, mspan_inuse, mspan_sys, mcache_inuse, mcache_sys;
     uint64_t buck_hash_sys, gc_sys, other_sys;
     uint64_t next_gc, num_gc, num_forced_gc, pause_total_ns;
+    uint64_t last_gc;                                      /* ns since 1970, 0: never */
+    uint64_t pause_ns[GOMEM_PAUSES], pause_end[GOMEM_PAUSES]; /* rings; end: ns since 1970 */
+    double gc_cpu_fraction;
+    bool enable_gc; /* always true, as in Go: GOGC=off does not change it */
     struct {
         uint32_t size;
         uint64_t mallocs, frees;
@@ -501,6 +522,27 @@ struct gomem_memstats {
     uint64_t large_allocs, large_frees;
     uint64_t scavenged_background, scavenged_eager, scavenged_forced; /* bytes, ever */
     struct gomem_finalizer_stats finalizers;
+};
+
+/* Durations as runtime/metrics counts them: negative ones, 160 buckets of growing width, longer ones.
+ * gomem_time_bucket says where a bucket begins. */
+enum { GOMEM_TIME_BUCKETS = 162 };
+
+struct gomem_time_histogram {
+    uint64_t counts[GOMEM_TIME_BUCKETS];
+};
+
+/* What the collector has used, and what it knows; ns of CPU of all Ps since the runtime was made. */
+struct gomem_gc_stats {
+    int64_t assist_ns, dedicated_ns, idle_ns, pause_ns, gc_total_ns;
+    int64_t scavenge_assist_ns, scavenge_background_ns;
+    int64_t total_ns;          /* until the last cycle ended */
+    uint64_t cycles, forced;   /* done */
+    uint64_t heap_live;        /* bytes marked by the last cycle */
+    uint64_t heap_scan, stack_scan, globals_scan; /* bytes that marking would have to scan now */
+    uint64_t limiter_last_enabled; /* number of the cycle; 0: never */
+    struct gomem_time_histogram pauses, stopping; /* stops of the world; until everybody had stopped */
+    struct gomem_time_histogram marking;          /* from the first stop's end to the second's begin */
 };
 
 struct gomem_span {
@@ -527,6 +569,10 @@ struct gomem_free_runs {
 
 GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_read_memstats(struct gomem_runtime *rt,
                                                                struct gomem_memstats *out);
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_read_gc_stats(struct gomem_runtime *rt,
+                                                               struct gomem_gc_stats *out);
+/* Where bucket i begins, in ns: 0 for i = 1; the first begins at minus infinity. */
+GOMEM_API int64_t gomem_time_bucket(uint32_t i);
 /* How many there are; fills at most `capacity`. */
 GOMEM_API size_t gomem_spans(struct gomem_runtime *rt, struct gomem_span *out, size_t capacity);
 /* The span that covers an address, and what its slots hold: 0 nothing, 1 an object, 2 nothing, and the
@@ -590,9 +636,13 @@ GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_verify(struct gomem_runtime *rt
 /* Empties the caches of all Ps and gives all free memory back to the OS (debug.FreeOSMemory without a
  * collection); the bytes given back. */
 GOMEM_API uint64_t gomem_release_os_memory(struct gomem_runtime *rt);
+/* The same after a whole cycle (debug.FreeOSMemory); *released: the bytes given back. Errors as gomem_gc's. */
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_free_os_memory(struct gomem_runtime *rt,
+                                                                uint64_t *released);
 /* Empties the caches of all Ps. */
 GOMEM_API void gomem_flush(struct gomem_runtime *rt);
-/* Returns the old setting. */
+/* Both return the old setting. They apply at once, to a cycle that marks now, too; who turns GOGC off waits until
+ * no cycle marks any more (debug.SetMemoryLimit, debug.SetGCPercent). The caller holds no P. */
 GOMEM_API uint64_t gomem_set_memory_limit(struct gomem_runtime *rt, uint64_t limit);
 GOMEM_API uint64_t gomem_memory_limit(const struct gomem_runtime *rt);
 GOMEM_API int32_t gomem_set_gogc(struct gomem_runtime *rt, int32_t percent);
@@ -601,6 +651,9 @@ GOMEM_API int32_t gomem_gogc(const struct gomem_runtime *rt);
 /* For tests: refuses the calls to the OS numbered [first, first + count) from now on; count 0: none.
  * Returns how many calls were made since the last such call. */
 GOMEM_API uint64_t gomem_fail_os_calls(struct gomem_runtime *rt, uint64_t first, uint64_t count);
+
+/* For tests: puts the clock by which a cycle is forced every two minutes forward, by 2^60 ns at most. */
+GOMEM_API void gomem_advance_clock(struct gomem_runtime *rt, int64_t ns);
 
 /* --- Go execution traces --- */
 

@@ -30,6 +30,7 @@ from gomem._core import (
     BusyError,
     CorruptHeapError,
     Error,
+    FatalError,
     HeapClosedError,
     InvalidPointerError,
     Ref,
@@ -42,7 +43,7 @@ from gomem.finalizers import Cleanup, add_cleanup, keep_alive, set_finalizer
 from gomem.heap import Arena, Fragmentation, Heap, Lookup
 from gomem.sizeclasses import SizeClasses, SizeClassRules
 from gomem.span import Span
-from gomem.stats import MemStats
+from gomem.stats import Float64Histogram, MemStats
 from gomem.types import array, pointer, struct, type_of
 
 __version__ = "0.1.0"
@@ -53,6 +54,8 @@ __all__ = [
     "Cleanup",
     "CorruptHeapError",
     "Error",
+    "FatalError",
+    "Float64Histogram",
     "Fragmentation",
     "Heap",
     "HeapClosedError",

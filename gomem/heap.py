@@ -14,7 +14,7 @@ from gomem import _core
 from gomem.finalizers import Finalizers
 from gomem.sizeclasses import SizeClasses, counted, integer, shown
 from gomem.span import Span
-from gomem.stats import MemStats
+from gomem.stats import Float64Histogram, MemStats, gc_metrics
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -162,13 +162,18 @@ class Heap(_core.Heap):
     procs: number of Ps, each with a cache of its own; by default one a CPU this process may use
         (Go: GOMAXPROCS). That many threads can allocate at the same time.
     gogc: by how many per cent the live heap may grow until the collector runs, ``"off"`` to run it only
-        by ``gc()`` and under a memory limit (GOGC).
-    memory_limit: soft limit in bytes, or as ``"64MiB"``: beyond it free memory is given back before
-        more is used (GOMEMLIMIT).
+        by ``gc()`` and under a memory limit; by default what the variable GOGC says, else 100.
+    memory_limit: soft limit in bytes, or as ``"64MiB"``, None for none: near it the collector runs more
+        often, and free memory is given back before more is used; by default what the variable
+        GOMEMLIMIT says, else none.
     max_memory: hard limit in bytes on what is mapped and not given back: beyond it MemoryError.
     size_classes: a :class:`gomem.SizeClasses`; by default Go's.
     madvdontneed: give memory back with MADV_DONTNEED, as Go does; False: with MADV_FREE.
     huge_pages: ``"default"`` (as the system is set, like Go), ``"always"`` or ``"never"``.
+    gc_workers: threads that mark in the background, up to 16; 0: as many as Go would have, for a quarter
+        of the Ps, and more while Ps are idle.
+    gctrace: above 0, a line in Go's format on standard error for each cycle; by default what the
+        variable GODEBUG=gctrace=1 says, else none.
     barrier: what a pointer write greys while the collector marks: ``"hybrid"``, what it overwrites
         and what it writes, as Go since 1.8; ``"dijkstra"``, what it writes, as Go before: then
         frames of C programs are scanned once more in the stop that ends marking (``gc_cycles`` has
@@ -178,8 +183,10 @@ class Heap(_core.Heap):
         ``"object"``.
     finalizer_thread: a thread calls finalizers and cleanups; False: only ``run_finalizers()`` does.
 
-    Raises ValueError or TypeError for arguments out of range, MemoryError if the system refuses the
-    memory for the heap's own structures (about 2 MB). A heap is a context manager that closes it.
+    The variables have Go's syntax. A GOGC that is no number is as 100; a malformed GOMEMLIMIT is a
+    FatalError with Go's message. Raises ValueError or TypeError for arguments out of range, MemoryError
+    if the system refuses the memory for the heap's own structures (about 2 MB). A heap is a context
+    manager that closes it.
     """
 
     size_class_table: SizeClasses
@@ -190,12 +197,14 @@ class Heap(_core.Heap):
         self,
         *,
         procs: int | None = None,
-        gogc: int | str | None = 100,
-        memory_limit: int | str | None = None,
+        gogc: int | str | None = "env",
+        memory_limit: int | str | None = "env",
         max_memory: int | str | None = None,
         size_classes: SizeClasses | None = None,
         madvdontneed: bool = True,
         huge_pages: str = "default",
+        gc_workers: int = 0,
+        gctrace: int | None = None,
         barrier: str = "hybrid",
         marker: str = "span",
         finalizer_thread: bool = True,
@@ -210,14 +219,24 @@ class Heap(_core.Heap):
         procs = integer(procs, "procs")
         if not 1 <= procs <= 1024:
             raise ValueError(f"procs must be from 1 to 1024, not {shown(procs)}")
+        gc_workers = integer(gc_workers, "gc_workers")
+        if not 0 <= gc_workers <= 16:
+            raise ValueError(f"gc_workers must be from 0 to 16, not {shown(gc_workers)}")
+        settings: dict[str, Any] = {}  # without these the environment decides
+        if not (isinstance(gogc, str) and gogc == "env"):
+            settings["gogc"] = parse_gogc(gogc)
+        if not (isinstance(memory_limit, str) and memory_limit == "env"):
+            settings["memory_limit"] = parse_bytes(memory_limit, "memory_limit")
+        if gctrace is not None:
+            settings["gctrace"] = max(0, min(integer(gctrace, "gctrace"), 2**31 - 1))
         super().__init__(
             procs=procs,
-            gogc=parse_gogc(gogc),
-            memory_limit=parse_bytes(memory_limit, "memory_limit"),
+            gc_workers=gc_workers,
             max_memory=parse_bytes(max_memory, "max_memory"),
             size_classes=size_classes,
             madvdontneed=madvdontneed,
             **choices,
+            **settings,
         )
         self.barrier = barrier
         self._finalizers = Finalizers(bool(finalizer_thread))
@@ -312,6 +331,17 @@ class Heap(_core.Heap):
         }
         return MemStats._from_raw(self._memstats(), extra)
 
+    def metrics(self) -> dict[str, int | float | Float64Histogram]:
+        """All that is measured, under the names of Go's ``runtime/metrics`` (Go: ``metrics.Read``).
+
+        ``stats().metrics()``, and what the collector counts: cycles, CPU time by class in seconds since
+        the heap was made, as far as the last cycle, and histograms of the stops of the world in Go's
+        buckets. ``/gomem/gc/marking:seconds`` is ours: how long the cycles marked.
+        """
+        metrics: dict[str, int | float | Float64Histogram] = dict(self.stats().metrics())
+        metrics.update(gc_metrics(self._gc_stats()))
+        return dict(sorted(metrics.items()))
+
     def spans(self) -> np.ndarray[Any, Any]:
         """All spans by address, as a structured array.
 
@@ -332,14 +362,25 @@ class Heap(_core.Heap):
     def gc_cycles(self) -> Any:
         """The last 256 cycles of the collector, oldest first: a pandas DataFrame if pandas is there.
 
-        Columns: number; start_ns (since the heap was made); pause_begin_ns and pause_end_ns, the stops
-        of the world to begin and to end marking, with stop_*_ns, the parts until everybody had stopped;
-        mark_ns, between them; assist_ns, marking by those who allocate, summed; heap_start, heap_end,
-        heap_marked and goal in bytes, when marking began, when it ended, what was alive, and where it
-        was to end; scan_work, bytes of objects with pointers and of roots; forced, by ``gc()``;
-        restarts, of marking that turned out not to be done; barrier_writes, pointers written through the
-        barrier, and barrier_shaded, objects that were white until then; with ``barrier="dijkstra"``,
-        rescan_slots of frames, scanned once more in the stop, and rescan_ns for it and what it led to.
+        Columns: number; start_ns (since the heap was made) and end_unix_ns (of the wall clock);
+        pause_begin_ns and pause_end_ns, the stops of the world to begin and to end marking, with
+        stop_*_ns, the parts until everybody had stopped; mark_ns, between them.
+
+        CPU time of marking: assist_ns, by those who allocate; dedicated_ns, by threads that take a whole
+        P's place; fractional_ns, by one that takes a share of it; idle_ns, beyond that share, as on idle
+        Ps. cpu_fraction, of all CPU time of the Ps since the heap was made, in the collector.
+
+        Bytes: trigger and heap_start, where it was to begin and where it did; heap_end, when marking
+        ended; heap_marked, what was alive; goal, where it was to end; heap_scan, stack_scan and
+        globals_scan, of objects with pointers, of frames and of root tables that were scanned, and their
+        sum, scan_work. assist_ratio, bytes to scan for each byte allocated, when marking began.
+
+        forced, by ``gc()``; periodic, as the last was two minutes ago; restarts, of marking that turned
+        out not to be done; procs.
+
+        barrier_writes, pointers written through the barrier, and barrier_shaded, objects that were white
+        until then; with ``barrier="dijkstra"``, rescan_slots of frames, scanned once more in the stop,
+        and rescan_ns for it and what it led to.
         """
         from gomem import _tables
 
@@ -455,6 +496,26 @@ class Heap(_core.Heap):
     @memory_limit.setter
     def memory_limit(self, value: int | str | None) -> None:
         self._set_memory_limit(parse_bytes(value, "memory_limit"))
+
+    def set_gc_percent(self, percent: int | str | None) -> int:
+        """Sets ``gogc`` and returns the old setting, -1 for off (Go: debug.SetGCPercent).
+
+        A negative number, None and ``"off"`` turn collections by growth off, and wait until none marks.
+        It applies at once, to a cycle that is under way, too. Raises TypeError, HeapClosedError.
+        """
+        return self._set_gogc(parse_gogc(percent))
+
+    def set_memory_limit(self, limit: int | str | None) -> int | None:
+        """Sets ``memory_limit`` and returns the old one, in bytes (Go: debug.SetMemoryLimit).
+
+        None and ``"off"``: no limit. A negative number changes nothing, as in Go. It applies at once.
+        Raises ValueError for what is no number of bytes, TypeError, HeapClosedError.
+        """
+        if not isinstance(limit, str) and limit is not None:
+            limit = integer(limit, "memory_limit", "an integer or a string")
+            if limit < 0:
+                return self.memory_limit
+        return self._set_memory_limit(parse_bytes(limit, "memory_limit"))
 
     # --- Showing ---
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import struct
 from dataclasses import dataclass, field
 from typing import Any
+
+from gomem import _core
 
 # Go's spelling where it is not simply the words joined.
 _GO_NAMES = {
@@ -34,6 +38,76 @@ class BySize:
     size: int
     mallocs: int
     frees: int
+
+
+@dataclass(frozen=True)
+class Float64Histogram:
+    """A distribution (Go: ``metrics.Float64Histogram``): ``counts[i]`` values from ``buckets[i]`` on and
+    below ``buckets[i + 1]``."""
+
+    counts: tuple[int, ...]
+    buckets: tuple[float, ...]
+
+    @property
+    def total(self) -> int:
+        """How many values there are."""
+        return sum(self.counts)
+
+    def quantile(self, q: float) -> float:
+        """The upper bound of the bucket in which the value lies that a share q of all do not exceed; nan
+        if there is none. Raises ValueError for a q that is no share."""
+        if not 0 <= q <= 1:
+            raise ValueError(f"q must be from 0 to 1, not {q!r}")
+        below = 0
+        for i, count in enumerate(self.counts):
+            below += count
+            if count and below >= q * self.total:
+                return self.buckets[i + 1]
+        return math.nan
+
+
+def _time_buckets() -> tuple[float, ...]:
+    """Bounds of the buckets of durations, in seconds."""
+    return (-math.inf, *(ns / 1e9 for ns in _core.time_buckets()[1:]), math.inf)
+
+
+_GC_STATS = struct.Struct("<8q7Q" + 3 * "162Q")
+
+
+def gc_metrics(raw: bytes) -> dict[str, int | float | Float64Histogram]:
+    """What the collector counts (struct gomem_gc_stats), as runtime/metrics calls it."""
+    values = _GC_STATS.unpack(raw)
+    assist, dedicated, idle, pause, gc_total, scav_assist, scav_background, total = values[:8]
+    cycles, forced, live, scan, stacks, roots, limited = values[8:15]
+    bounds = _time_buckets()
+    pauses, stopping, marking = (
+        Float64Histogram(values[15 + 162 * i : 15 + 162 * (i + 1)], bounds) for i in range(3)
+    )
+    scavenging = scav_assist + scav_background
+    return {
+        "/cpu/classes/gc/mark/assist:cpu-seconds": assist / 1e9,
+        "/cpu/classes/gc/mark/dedicated:cpu-seconds": dedicated / 1e9,
+        "/cpu/classes/gc/mark/idle:cpu-seconds": idle / 1e9,
+        "/cpu/classes/gc/pause:cpu-seconds": pause / 1e9,
+        "/cpu/classes/gc/total:cpu-seconds": gc_total / 1e9,
+        "/cpu/classes/scavenge/assist:cpu-seconds": scav_assist / 1e9,
+        "/cpu/classes/scavenge/background:cpu-seconds": scav_background / 1e9,
+        "/cpu/classes/scavenge/total:cpu-seconds": scavenging / 1e9,
+        "/cpu/classes/total:cpu-seconds": total / 1e9,
+        "/gc/cycles/automatic:gc-cycles": cycles - forced,
+        "/gc/cycles/forced:gc-cycles": forced,
+        "/gc/cycles/total:gc-cycles": cycles,
+        "/gc/heap/live:bytes": live,
+        "/gc/limiter/last-enabled:gc-cycle": limited,
+        "/gc/pauses:seconds": pauses,
+        "/gc/scan/globals:bytes": roots,
+        "/gc/scan/heap:bytes": scan,
+        "/gc/scan/stack:bytes": stacks,
+        "/gc/scan/total:bytes": roots + scan + stacks,
+        "/gomem/gc/marking:seconds": marking,
+        "/sched/pauses/stopping/gc:seconds": stopping,
+        "/sched/pauses/total/gc:seconds": pauses,
+    }
 
 
 @dataclass(frozen=True)
@@ -87,6 +161,8 @@ class MemStats:
     def _from_raw(cls, raw: dict[str, Any], extra: dict[str, int]) -> MemStats:
         known = cls.__dataclass_fields__
         by_size = tuple(BySize(*row) for row in raw.pop("by_size"))
+        for ring in ("pause_ns", "pause_end"):
+            raw[ring] = struct.unpack("256Q", raw[ring])
         rest = {k: v for k, v in raw.items() if k not in known}
         fields = {k: v for k, v in raw.items() if k in known}
         return cls(**fields, by_size=by_size, extra={**rest, **extra})

@@ -5,8 +5,10 @@ memstats.json        the fields of runtime.MemStats
 metrics.json         the metrics of runtime/metrics
 malloc_roundup.json  slots of allocations, alignments, packing of tiny objects: measured
 finalizers.json      what small programs with finalizers, cleanups and weak pointers do
+pacer.json           what Go's pacer does in the scenarios of its own tests, cycle by cycle
 
-The first is read from GOROOT, the last is what tools/golden_finalizers.go prints, the others are what
+The first is read from GOROOT, the last from the log of Go's tests, that of finalizers is what
+tools/golden_finalizers.go prints; the others are what
 tools/golden_runtime.go prints. Facts only.
 """
 
@@ -65,6 +67,22 @@ def printed(program: str) -> dict[str, Any]:
     return result
 
 
+def pacer() -> dict[str, Any]:
+    """The cycles that Go's own simulations of its pacer log, by scenario.
+
+    A cycle is [number, per cent of CPU, live heap, trigger, peak, goal], bytes.
+    """
+    log = go("test", "-json", "-v", "-run", "^TestGcPacer$", "runtime")
+    line = re.compile(r"GC (\d+) ([\d.]+)% (\d+)->(\d+)->(\d+) \(goal: (\d+)\)")
+    scenarios: dict[str, list[list[float]]] = {}
+    for event in map(json.loads, log.splitlines()):
+        found = line.search(event.get("Output", ""))
+        if found is not None:
+            cycle = [float(v) if "." in v else int(v) for v in found.groups()]
+            scenarios.setdefault(event["Test"].partition("/")[2], []).append(cycle)
+    return {name: scenarios[name] for name in sorted(scenarios)}
+
+
 def everything() -> dict[str, Any]:
     """The contents of the files, by name."""
     measured = printed("golden_runtime.go")
@@ -74,6 +92,7 @@ def everything() -> dict[str, Any]:
         "metrics": measured["metrics"],
         "malloc_roundup": measured["malloc"],
         "finalizers": printed("golden_finalizers.go"),
+        "pacer": {"random": measured["random"], "scenarios": pacer()},
     }
 
 

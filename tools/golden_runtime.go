@@ -1,6 +1,7 @@
 // Prints, as JSON, what a running Go program says of its memory system: the fields of
 // runtime.MemStats, the metrics of runtime/metrics, which slot an allocation of each size gets, how
-// addresses are aligned, and where tiny objects go. The files of tests/golden are made from it:
+// addresses are aligned, where tiny objects go, and what math/rand draws for the seeds of the pacer's
+// scenarios. The files of tests/golden are made from it:
 //
 //	python tools/golden.py
 package main
@@ -8,6 +9,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"math/rand"
 	"os"
 	"reflect"
 	"runtime"
@@ -244,6 +246,27 @@ func tinySequences() [][]placed {
 	return out
 }
 
+// Bounds of the histograms of durations, in nanoseconds but for the infinite ones at both ends.
+func timeBuckets() []float64 {
+	s := []metrics.Sample{{Name: "/sched/pauses/total/gc:seconds"}}
+	metrics.Read(s)
+	b := s[0].Value.Float64Histogram().Buckets
+	return b[1 : len(b)-1]
+}
+
+// What math/rand gives from these seeds, as floats from 0 to 1.
+func randoms() map[string][]float64 {
+	out := map[string][]float64{}
+	for _, seed := range []int64{0x0, 0x1, 0xe, 0xf, 0x53, 0x152} {
+		r := rand.New(rand.NewSource(seed))
+		for range 100 {
+			name := fmt.Sprint(seed)
+			out[name] = append(out[name], r.Float64())
+		}
+	}
+	return out
+}
+
 func main() {
 	runtime.GOMAXPROCS(1)
 	debug.SetGCPercent(-1)
@@ -264,11 +287,12 @@ func main() {
 	}
 	out := map[string]any{
 		"memstats": memstats(),
-		"metrics":  map[string]any{"all": allMetrics(), "off": settingsOff()},
+		"metrics":  map[string]any{"all": allMetrics(), "off": settingsOff(), "time_buckets": timeBuckets()},
 		"malloc": map[string]any{
 			"round_up": roundUps, "slot_size": slots, "alignment": alignments,
 			"tiny": tinySequences(),
 		},
+		"random": randoms(),
 	}
 	encoder := json.NewEncoder(os.Stdout)
 	if err := encoder.Encode(out); err != nil {

@@ -8,11 +8,17 @@
 #include "gc/assist.h"
 
 #include "base/mutate.h"
+#include "gc/pace.h"
 #include "heap/mcache.h"
 #include "platform/clock.h"
+#include "platform/park.h"
 #include "platform/thread.h"
 
-enum { ASSIST_BYTES = 64 << 10 }; /* scanned at once beyond what is owed, so that it is not done for little */
+enum {
+    OVER_ASSIST = 64 << 10, /* bytes scanned at least */
+    WAIT_NS = 50000,        /* asleep at most, before it looks whether the world is to stop */
+    MOST_WAIT_NS = 2000000, /* for credit, in all; then it allocates on, in debt */
+};
 
 void gc_flush_barrier(struct gc_proc *gp)
 {
@@ -40,6 +46,8 @@ void gc_barrier(struct gc *gc, uint32_t p, uintptr_t slot, uintptr_t old, uintpt
     gp->barrier_writes++;
 }
 
+/* --- Assists --- */
+
 /* Takes bytes of credit from the background; how much it got. */
 static int64_t take_credit(struct gc *gc, int64_t bytes)
 {
@@ -51,36 +59,88 @@ static int64_t take_credit(struct gc *gc, int64_t bytes)
     return MIN(have, bytes);
 }
 
-/* The P pays for what it has allocated, by credit or by scanning. */
-static void assist(struct gc *gc, struct gc_proc *gp, uint64_t allocated)
+/* Scans so many bytes of objects, if there are, else some roots; how many bytes it did. */
+static int64_t scan(struct gc *gc, struct gc_proc *gp, int64_t bytes)
 {
-    gp->debt += (double)allocated * pacer_assist_ratio(&gc->pacer);
-    if (gp->debt <= 0)
-        return;
-    int64_t credit = take_credit(gc, (int64_t)gp->debt + 1);
-    gp->credit_taken += MUTATED(NO_CREDIT_TAKEN) ? 0 : credit;
-    gp->debt -= (double)credit;
-    if (gp->debt <= 0)
-        return;
     int64_t begin = clock_nanotime();
     gc_flush_barrier(gp);
-    uint64_t before = gp->marker.scanned_bytes;
-    if (mark_drain(&gp->marker, (uint64_t)gp->debt + ASSIST_BYTES)) {
-        gp->debt -= (double)(gp->marker.scanned_bytes - before);
-    } else if (!roots_scan_some(&gc->roots, &gp->marker)) {
-        gp->debt = 0; /* nothing is left that anybody could do */
-    }
+    bool more = mark_drain(&gp->marker, (uint64_t)bytes);
+    if (!more && roots_scan_some(&gc->roots, &gp->marker))
+        (void)mark_drain(&gp->marker, (uint64_t)bytes);
     work_flush(&gp->marker.work);
-    gp->assist_time += clock_nanotime() - begin;
+    int64_t done = (int64_t)pace_count_scanned(gc, &gp->marker);
+    pace_count_assist(gc, begin, clock_nanotime());
+    return done;
+}
+
+/* There is nothing to scan, though the workers are at it: waits until they have given credit; false if it
+ * need not wait any more. With a P no one may sleep for long, as who stops the world waits for it. */
+static bool wait_for_credit(struct gc *gc, int64_t until)
+{
+    fetch_add_seq_cst(&gc->waiting, 1); /* with gc_give_credit's load */
+    uint32_t event = load_acquire(&gc->credit_event);
+    bool worth = load_relaxed(&gc->markers) > 0 && !load_relaxed(&gc->sched->stopping) &&
+                 clock_nanotime() < until;
+    if (worth && load_seq_cst(&gc->bg_credit) <= 0)
+        park_wait(&gc->credit_event, event, WAIT_NS);
+    fetch_sub_seq_cst(&gc->waiting, 1);
+    return worth;
+}
+
+void gc_give_credit(struct gc *gc, uint64_t bytes)
+{
+    fetch_add_relaxed(&gc->credit_given, (int64_t)bytes);
+    fetch_add_seq_cst(&gc->bg_credit, (int64_t)bytes);
+    gc_wake_assists(gc);
+}
+
+void gc_wake_assists(struct gc *gc)
+{
+    if (load_seq_cst(&gc->waiting) == 0)
+        return;
+    fetch_add_seq_cst(&gc->credit_event, 1);
+    park_wake(&gc->credit_event, PARK_WAKE_ALL);
+}
+
+/* The P pays its debt: with the background's credit, by scanning, by waiting. */
+static void assist(struct gc *gc, struct gc_proc *gp)
+{
+    int64_t until = 0;
+    while (gp->assist_bytes < 0 && !limiter_is_limiting(&gc->limiter)) {
+        double bytes_per_work = pacer_assist_bytes(&gc->pacer);
+        int64_t debt = -gp->assist_bytes;
+        int64_t work = (int64_t)((double)debt * pacer_assist_ratio(&gc->pacer));
+        if (work < OVER_ASSIST) { /* more at once than is owed, so that it is not done for little */
+            work = OVER_ASSIST;
+            debt = (int64_t)(bytes_per_work * OVER_ASSIST);
+        }
+        int64_t credit = take_credit(gc, work);
+        gp->credit_taken += MUTATED(NO_CREDIT_TAKEN) ? 0 : credit;
+        gp->assist_bytes += credit == work ? debt : 1 + (int64_t)(bytes_per_work * (double)credit);
+        if (credit == work)
+            return;
+        int64_t done = scan(gc, gp, work - credit);
+        gp->assist_bytes += 1 + (int64_t)(bytes_per_work * (double)done);
+        if (gp->assist_bytes >= 0 || load_relaxed(&gc->h->gc.phase) != GC_MARK)
+            return;
+        if (until == 0)
+            until = clock_nanotime() + MOST_WAIT_NS;
+        if (done == 0 && credit == 0 && !wait_for_credit(gc, until))
+            return;
+    }
 }
 
 void assist_on_slow_path(void *arg, struct mcache *c, size_t bytes)
 {
     struct gc *gc = arg;
-    if (load_relaxed(&gc->h->gc.phase) == GC_MARK)
-        assist(gc, &gc->procs[c->id], bytes);
-    else if (load_relaxed(&gc->h->gc.phase) == GC_OFF)
+    if (load_relaxed(&gc->h->gc.phase) == GC_MARK) {
+        struct gc_proc *gp = &gc->procs[c->id];
+        gp->assist_bytes -= (int64_t)bytes;
+        pace_revise(gc);
+        assist(gc, gp);
+    } else {
         gc_trigger(gc);
+    }
     /* Well beyond the trigger, and still nothing: the collector's thread waits for a CPU. */
     uint64_t at = load_relaxed(&gc->h->gc.trigger);
     if (load_relaxed(&gc->h->gc.heap_live) > at + at / 8)

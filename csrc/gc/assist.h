@@ -3,7 +3,8 @@
  * Its holder's pointer writes go through a buffer of the pointers they overwrite and write; with the
  * barrier that Go had before 1.8 (Dijkstra's), of those they write: then frames are scanned once more at
  * the end. And it owes scanning for what it allocates: it takes what the background has scanned in
- * advance, or scans itself.
+ * advance, or scans itself, or waits a moment for the background. Not while the collector uses too much
+ * CPU (limiter.h).
  *
  * Called by runtime/ (barrier), mcache's hook (assist), cycle.c.
  *
@@ -20,6 +21,10 @@
 void gc_barrier(struct gc *gc, uint32_t p, uintptr_t slot, uintptr_t old, uintptr_t new);
 /* Greys what the buffer holds. */
 void gc_flush_barrier(struct gc_proc *gp);
+/* Workers have scanned so many bytes, which those who allocate need not. */
+void gc_give_credit(struct gc *gc, uint64_t bytes);
+/* Lets those go on who wait for it. */
+void gc_wake_assists(struct gc *gc);
 /* The heap's hook: the P has taken so many bytes, and there is a cycle, or should be one. */
 void assist_on_slow_path(void *gc, struct mcache *c, size_t bytes);
 

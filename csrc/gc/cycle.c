@@ -9,6 +9,7 @@
 
 #include "base/mutate.h"
 #include "gc/assist.h"
+#include "gc/pace.h"
 #include "gc/workers.h"
 #include "heap/mcache.h"
 #include "heap/scavenge.h"
@@ -26,18 +27,19 @@ enum {
 
 /* --- The stops --- */
 
-/* All sums of markers since the cycle began. pre: the world is stopped. */
-static void sum_work(struct gc *gc, uint64_t *marked, uint64_t *scanned, int64_t *assist_time)
+/* Bytes that markers have marked since the cycle began; counts what they have scanned. pre: the world is
+ * stopped. */
+static uint64_t sum_marked(struct gc *gc)
 {
-    *marked = gc->marker.marked_bytes + gc->roots.marker.marked_bytes +
-              load_relaxed(&gc->helper_marked);
-    *scanned = gc->marker.scanned_bytes + load_relaxed(&gc->helper_scanned);
-    *assist_time = 0;
+    uint64_t marked = gc->marker.marked_bytes + gc->roots.marker.marked_bytes +
+                      load_relaxed(&gc->helper_marked);
+    pace_count_scanned(gc, &gc->marker);
+    pace_count_scanned(gc, &gc->roots.marker);
     for (uint32_t i = 0; i < gc->sched->nps; i++) {
-        *marked += gc->procs[i].marker.marked_bytes;
-        *scanned += gc->procs[i].marker.scanned_bytes;
-        *assist_time += gc->procs[i].assist_time;
+        marked += gc->procs[i].marker.marked_bytes;
+        pace_count_scanned(gc, &gc->procs[i].marker);
     }
+    return marked;
 }
 
 void cycle_reset(struct gc *gc)
@@ -48,11 +50,10 @@ void cycle_reset(struct gc *gc)
         gp->nbarrier = 0;
         gp->barrier_writes = gp->barrier_shaded = 0;
         gp->credit_taken = 0;
-        gp->debt = 0;
-        gp->assist_time = 0;
+        gp->assist_bytes = 0;
     }
     marker_init(&gc->marker, &gc->pool);
-    gc->helper_marked = gc->helper_scanned = 0;
+    gc->helper_marked = 0;
     store_relaxed(&gc->bg_credit, 0);
     store_relaxed(&gc->credit_given, 0);
 }
@@ -67,21 +68,16 @@ static void set_phase(struct gc *gc, enum gc_phase phase)
 /* pre: the world is stopped, everything is swept. */
 static void begin_marking(struct gc *gc)
 {
-    struct mheap *h = gc->h;
     for (uint32_t i = 0; i < gc->sched->nps && !MUTATED(NO_TINY_RETIRE); i++)
         tiny_retire(gc->sched->ps[i].mcache);
+    pace_report_all(gc);
     cycle_reset(gc);
     set_phase(gc, GC_MARK);
     for (uint32_t i = 0; i < gc->sched->nps && !MUTATED(NO_BLACK_OLD_WINDOWS); i++)
         mcache_mark_windows(gc->sched->ps[i].mcache);
     roots_start(&gc->roots, &gc->marker);
     work_flush(&gc->marker.work);
-    gc->cycle.heap_start = load_relaxed(&h->gc.heap_live);
-    lock(&gc->lock);
-    gc->pacer.root_bytes = load_relaxed(&gc->roots.slots) * sizeof(uint64_t);
-    pacer_start_cycle(&gc->pacer, gc->cycle.heap_start);
-    gc->cycle.goal = pacer_heap_goal(&gc->pacer);
-    unlock(&gc->lock);
+    pace_start_cycle(gc);
 }
 
 void cycle_collect_work(struct gc *gc)
@@ -125,10 +121,9 @@ static size_t keep_bytes(const struct gc *gc)
 static void end_marking(struct gc *gc)
 {
     struct mheap *h = gc->h;
-    uint64_t scanned, marked;
-    int64_t assist_time;
     roots_finish(&gc->roots);
-    sum_work(gc, &marked, &scanned, &assist_time);
+    uint64_t marked = sum_marked(gc);
+    pace_report_all(gc);
     set_phase(gc, GC_OFF);
     sched_flush(gc->sched);
     for (uint32_t i = 0; i < gc->sched->nps; i++)
@@ -138,47 +133,12 @@ static void end_marking(struct gc *gc)
     uint64_t live = load_relaxed(&h->gc.heap_live);
     gc->cycle.heap_end = live;
     gc->cycle.heap_marked = marked + (live > gc->cycle.heap_start ? live - gc->cycle.heap_start : 0);
-    gc->cycle.scan_work = scanned;
-    gc->cycle.assist_ns = assist_time;
     for (uint32_t i = 0; i < gc->sched->nps; i++) {
         gc->cycle.barrier_writes += gc->procs[i].barrier_writes;
         gc->cycle.barrier_shaded += gc->procs[i].barrier_shaded;
     }
     store_relaxed(&h->gc.heap_live, gc->cycle.heap_marked);
-}
-
-static void update_memory(struct gc *gc)
-{
-    struct mheap *h = gc->h;
-    gc->pacer.memory.mapped_ready = load_relaxed(&h->om.mapped_ready);
-    gc->pacer.memory.heap_free = load_relaxed(&h->bytes.heap_free.bytes);
-    gc->pacer.memory.heap_alloc = load_relaxed(&h->gc.heap_live);
-}
-
-void cycle_set_trigger(struct gc *gc)
-{
-    update_memory(gc);
-    uint64_t t = pacer_trigger(&gc->pacer);
-    if (!MUTATED(NO_NEW_TRIGGER) || gc->num_gc == 0)
-        store_relaxed(&gc->h->gc.trigger, t);
-}
-
-static void pace_next(struct gc *gc, int64_t duration)
-{
-    lock(&gc->lock);
-    struct pacer_cycle c = {
-        .duration = duration,
-        .assist_time = gc->cycle.assist_ns,
-        .idle_time = duration, /* our thread marks on a core that nobody may need */
-        .heap_live = gc->cycle.heap_end,
-        .scan_work = gc->cycle.scan_work,
-        .procs = gc->sched->nusers,
-    };
-    pacer_end_cycle(&gc->pacer, &c);
-    pacer_reset_live(&gc->pacer, gc->cycle.heap_marked, gc->cycle.scan_work);
-    pacer_commit(&gc->pacer, false, gc->cycle.heap_marked);
-    cycle_set_trigger(gc);
-    unlock(&gc->lock);
+    store_relaxed(&h->gc.garbage, (int64_t)(live - MIN(live, gc->cycle.heap_marked)));
 }
 
 /* --- The cycle --- */
@@ -205,7 +165,11 @@ static void finish_sweeping_stopped(struct gc *gc)
 
 void cycle_prepare(struct gc *gc, bool forced)
 {
-    gc->cycle = (struct gomem_gc_cycle){.number = gc->num_gc + 1, .forced = forced};
+    gc->cycle = (struct gomem_gc_cycle){
+        .number = gc->stats.num_gc + 1,
+        .forced = forced,
+        .periodic = gc->periodic,
+    };
     work_pool_prepare(&gc->pool);
 }
 
@@ -216,7 +180,9 @@ bool cycle_begin_marking(struct gc *gc)
         return false;
     gc->cycle.stop_ns[0] = clock_nanotime() - begin;
     finish_sweeping_stopped(gc);
+    pace_stopping(gc, true, begin);
     begin_marking(gc);
+    pace_starting(gc, clock_nanotime());
     start_world(gc->sched);
     gc->cycle.start_ns = begin - gc->start_time;
     gc->cycle.pause_begin[0] = begin;
@@ -239,12 +205,14 @@ static void record(struct gc *gc)
 {
     struct gomem_gc_cycle *c = &gc->cycle;
     lock(&gc->lock);
-    gc->num_gc++;
-    gc->num_forced += c->forced;
-    gc->pause_total += (uint64_t)(c->pause_ns[0] + c->pause_ns[1]);
-    gc->records[(gc->num_gc - 1) % CYCLE_RECORDS] = *c;
+    stats_record(&gc->stats, c, clock_nanotime() - gc->start_time);
+    gc->records[(gc->stats.num_gc - 1) % CYCLE_RECORDS] = *c;
     store_release(&gc->marked, gc->marked + 1);
     unlock(&gc->lock);
+    store_relaxed(&gc->last_gc, gc_clock(gc));
+    gc_print_trace(gc);
+    fetch_add_seq_cst(&gc->finished, 1);
+    park_wake(&gc->finished, PARK_WAKE_ALL);
 }
 
 bool cycle_end_marking(struct gc *gc, bool *more)
@@ -272,28 +240,29 @@ bool cycle_end_marking(struct gc *gc, bool *more)
 #endif
     gc->cycle.pause_begin[1] = begin;
     gc->cycle.mark_ns = begin - gc->cycle.pause_begin[0] - gc->cycle.pause_ns[0];
+    pace_stopping(gc, false, begin);
     end_marking(gc);
-    pace_next(gc, gc->cycle.mark_ns);
+    pace_end_cycle(gc, gc->cycle.mark_ns);
+    pace_starting(gc, clock_nanotime());
     start_world(gc->sched);
     gc->cycle.pause_ns[1] = clock_nanotime() - begin;
+    gc->cycle.end_unix_ns = clock_unix();
     record(gc);
     return true;
 }
 
 void cycle_done(struct gc *gc)
 {
-    lock(&gc->lock);
-    pacer_commit(&gc->pacer, true, 0);
-    cycle_set_trigger(gc);
-    unlock(&gc->lock);
     scavenge_next_generation(gc->h);
+    pace_swept(gc);
+    if (gc->on_swept != NULL)
+        gc->on_swept(gc->hooks_arg);
 }
 
 bool cycle_run(struct gc *gc, bool forced)
 {
     bool more = true;
     cycle_prepare(gc, forced);
-    workers_start(gc);
     if (!cycle_sweep(gc) || !cycle_begin_marking(gc))
         return false;
     while (more) {

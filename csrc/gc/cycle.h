@@ -28,7 +28,5 @@ void cycle_done(struct gc *gc);
 void cycle_collect_work(struct gc *gc);
 /* Markers and debts of all Ps as they are before a cycle. pre: the world is stopped. */
 void cycle_reset(struct gc *gc);
-/* Tells the heap from which size on it should call. pre: under gc->lock. */
-void cycle_set_trigger(struct gc *gc);
 
 #endif

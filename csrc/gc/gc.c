@@ -9,15 +9,65 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "gc/assist.h"
 #include "gc/cycle.h"
+#include "gc/pace.h"
 #include "gc/workers.h"
 #include "heap/sweep.h"
 #include "platform/clock.h"
 #include "platform/park.h"
 
 /* --- The thread --- */
+
+static void wake(struct gc *gc)
+{
+    fetch_add_seq_cst(&gc->wake, 1);
+    park_wake(&gc->wake, 1);
+}
+
+/* A program that allocates little has a cycle all the same, once in two minutes. */
+#define FORCE_PERIOD_NS (120 * INT64_C(1000000000))
+
+int64_t gc_clock(const struct gc *gc)
+{
+    return clock_nanotime() + load_relaxed(&gc->clock_ahead);
+}
+
+void gc_advance_clock(struct gc *gc, int64_t ns)
+{
+    /* Never so far that sums of times overflow. */
+    int64_t ahead = load_relaxed(&gc->clock_ahead);
+    while (!cas_relaxed(&gc->clock_ahead, &ahead, MIN(ahead + ns, INT64_MAX / 4)))
+        ;
+    wake(gc);
+}
+
+/* Settings may have changed since the heap asked for a cycle. */
+static bool heap_is_at_trigger(const struct gc *gc)
+{
+    return load_relaxed(&gc->h->gc.heap_live) >= load_relaxed(&gc->h->gc.trigger);
+}
+
+/* How long until a cycle is due for its own sake: 0: it is; PARK_FOREVER: never. */
+static int64_t until_forced(const struct gc *gc)
+{
+    int64_t last = load_relaxed(&gc->last_gc);
+    if (last == 0 || load_relaxed(&gc->pacer.gc_percent) < 0)
+        return PARK_FOREVER;
+    return MAX(last + FORCE_PERIOD_NS - gc_clock(gc), 0);
+}
+
+void gc_print_trace(const struct gc *gc)
+{
+    if (gc->trace <= 0)
+        return;
+    char line[GCTRACE_LINE];
+    size_t n = gctrace_line(&gc->cycle, gc->cpus, line);
+    ssize_t ignored = write(STDERR_FILENO, line, n); /* as good as it gets */
+    (void)ignored;
+}
 
 static void *gc_run(void *arg)
 {
@@ -28,6 +78,8 @@ static void *gc_run(void *arg)
             break;
         lock(&gc->cycle_lock); /* first: who takes it to step a cycle finds none begun */
         lock(&gc->lock);
+        gc->periodic = gc->wanted == gc->started && !gc->step.active && until_forced(gc) == 0;
+        gc->wanted += gc->periodic;
         bool due = gc->wanted != gc->started && !gc->step.active, forced = gc->forced != 0;
         uint32_t target = gc->wanted;
         if (due) {
@@ -37,20 +89,23 @@ static void *gc_run(void *arg)
         unlock(&gc->lock);
         if (!due) {
             unlock(&gc->cycle_lock);
-            park_wait(&gc->wake, event, PARK_FOREVER);
+            park_wait(&gc->wake, event, gc->step.active ? PARK_FOREVER : until_forced(gc));
             continue;
         }
-        bool ran = cycle_run(gc, forced);
+        bool wanted = forced || gc->periodic || heap_is_at_trigger(gc);
+        bool ran = !wanted || cycle_run(gc, forced);
+        gc->periodic = false;
         unlock(&gc->cycle_lock);
         lock(&gc->lock);
         if (!ran)
             store_release(&gc->stop, 1);
+        if (!wanted)
+            store_release(&gc->marked, gc->marked + 1);
         store_release(&gc->done, target);
         unlock(&gc->lock);
         fetch_add_seq_cst(&gc->finished, 1);
         park_wake(&gc->finished, PARK_WAKE_ALL);
     }
-    workers_end(gc);
     return NULL;
 }
 
@@ -58,15 +113,15 @@ static void *gc_run(void *arg)
 static bool start_thread_locked(struct gc *gc)
 {
     ASSERT_HELD(&gc->lock);
-    if (!gc->running && !load_relaxed(&gc->stop))
-        gc->running = thread_start(&gc->thread, "gomem-gc", gc_run, gc);
+    if (gc->running || load_relaxed(&gc->stop))
+        return gc->running;
+    gc->running = thread_start(&gc->thread, "gomem-gc", gc_run, gc);
+    /* By this thread, not the collector's: who makes threads needs memory from malloc. */
+    if (gc->running)
+        workers_start_locked(gc);
+    if (gc->running && gc->on_start != NULL)
+        gc->on_start(gc->hooks_arg);
     return gc->running;
-}
-
-static void wake(struct gc *gc)
-{
-    fetch_add_seq_cst(&gc->wake, 1);
-    park_wake(&gc->wake, 1);
 }
 
 void gc_trigger(struct gc *gc)
@@ -118,9 +173,9 @@ int32_t gc_set_percent(struct gc *gc, int32_t percent)
     lock(&gc->lock);
     int32_t old = gc->pacer.gc_percent;
     pacer_set_gc_percent(&gc->pacer, percent);
-    pacer_commit(&gc->pacer, sweep_done(gc->h), load_relaxed(&gc->h->gc.heap_live));
-    cycle_set_trigger(gc);
+    pace_commit_locked(gc, load_relaxed(&gc->h->gc.heap_live));
     unlock(&gc->lock);
+    wake(gc); /* a cycle for its own sake may be due now, or not any more */
     return old;
 }
 
@@ -128,15 +183,27 @@ void gc_set_memory_limit(struct gc *gc, uint64_t limit)
 {
     lock(&gc->lock);
     store_relaxed(&gc->pacer.memory.limit, limit);
-    pacer_commit(&gc->pacer, sweep_done(gc->h), load_relaxed(&gc->h->gc.heap_live));
-    cycle_set_trigger(gc);
+    pace_commit_locked(gc, load_relaxed(&gc->h->gc.heap_live));
     unlock(&gc->lock);
+}
+
+void gc_wait_on_mark(struct gc *gc)
+{
+    uint32_t target = load_acquire(&gc->started);
+    for (;;) {
+        uint32_t event = load_acquire(&gc->finished);
+        lock(&gc->lock);
+        bool stepped = gc->step.active; /* it marks until its user goes on */
+        unlock(&gc->lock);
+        if ((int32_t)(load_acquire(&gc->marked) - target) >= 0 || load_acquire(&gc->stop) || stepped)
+            return;
+        park_wait(&gc->finished, event, 100000000);
+    }
 }
 
 /* --- Making, ending, fork --- */
 
-struct gc *gc_new(struct mheap *h, struct sched *sched, int32_t gc_percent, uint64_t memory_limit,
-                  bool by_span)
+struct gc *gc_new(struct mheap *h, struct sched *sched, const struct gomem_options *o)
 {
     struct gc *gc = calloc(1, sizeof *gc);
     struct gc_proc *procs = aligned_alloc(CACHE_LINE, sched->nps * sizeof *procs);
@@ -153,11 +220,19 @@ struct gc *gc_new(struct mheap *h, struct sched *sched, int32_t gc_percent, uint
     lock_init(&gc->lock, RANK_GC);
     lock_init(&gc->cycle_lock, RANK_GC_CYCLE);
     lock_init(&gc->step.lock, RANK_GC_SHADES);
-    work_pool_init(&gc->pool, h, by_span && h->page_marks ? mark_span_kernel(MARK_AVX512) : NULL);
+    bool by_span = o->marker == GOMEM_MARKER_SPAN && h->page_marks;
+    work_pool_init(&gc->pool, h, by_span ? mark_span_kernel(MARK_AVX512) : NULL);
     roots_init(&gc->roots, &gc->pool);
     cycle_reset(gc);
-    pacer_init(&gc->pacer, gc_percent, memory_limit);
-    cycle_set_trigger(gc);
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    gc->cpus = cpus < 1 ? 1 : (unsigned)cpus;
+    gc->workers = o->gc_workers;
+    gc->trace = o->gctrace;
+    limiter_init(&gc->limiter, gc->start_time, sched->nusers);
+    pacer_init(&gc->pacer, o->gogc, o->memory_limit);
+    lock(&gc->lock);
+    pace_commit_locked(gc, 0);
+    unlock(&gc->lock);
     h->gc.gc = gc;
     h->gc.on_slow_path = assist_on_slow_path;
     return gc;
@@ -171,8 +246,10 @@ void gc_end(struct gc *gc)
     bool running = gc->running;
     gc->running = false;
     unlock(&gc->lock);
-    if (running)
+    if (running) {
         thread_join(&gc->thread);
+        workers_end(gc);
+    }
     fetch_add_seq_cst(&gc->finished, 1);
     park_wake(&gc->finished, PARK_WAKE_ALL);
 }
@@ -199,7 +276,8 @@ void gc_fork_child(struct gc *gc)
     /* No thread is here but the one that forked; no cycle was running. */
     gc->running = false;
     gc->nhelpers = 0;
-    gc->helping = gc->marking = gc->markers = 0;
+    gc->helping = gc->idle_helping = gc->waiting = gc->marking = gc->markers = 0;
+    gc->limiter.busy = 0;
     if (gc->step.active)
         gc->wanted = gc->started; /* the child goes on with its own */
     else

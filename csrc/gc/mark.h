@@ -31,6 +31,8 @@ struct marker {
     bool rescanning;        /* after an overflow: large objects are scanned in one piece */
     uint64_t marked_bytes, marked_objects; /* that this marker turned from white */
     uint64_t scanned_bytes; /* of objects with pointers: the work that pacing counts */
+    uint64_t counted_bytes; /* of these, what pacing knows of */
+    uint64_t root_bytes;    /* scanned of root tables, not counted yet */
 };
 
 void marker_init(struct marker *m, struct work_pool *pool);

@@ -19,8 +19,10 @@ void roots_init(struct roots *r, struct work_pool *pool)
     marker_init(&r->marker, pool);
 }
 
-static void scan_slots(struct marker *m, const struct gomem_root_table *t, size_t begin, size_t end)
+static void scan_slots_locked(struct roots *r, struct marker *m, const struct gomem_root_table *t,
+                              size_t begin, size_t end)
 {
+    ASSERT_HELD(&r->lock);
     uintptr_t found[SLOTS_AT_A_TIME];
     size_t n = 0;
     for (size_t i = begin; i < end; i++) {
@@ -32,7 +34,8 @@ static void scan_slots(struct marker *m, const struct gomem_root_table *t, size_
             n = 0;
         }
     }
-    m->scanned_bytes += (end - begin) * sizeof(uint64_t);
+    owner_add_relaxed(&r->scanned_tables, (end - begin) * sizeof(uint64_t));
+    m->root_bytes += (end - begin) * sizeof(uint64_t);
 }
 
 void roots_add_table(struct roots *r, struct gomem_root_table *t)
@@ -55,7 +58,7 @@ void roots_remove_table(struct roots *r, struct gomem_root_table *t)
     lock(&r->lock);
     /* Somebody may have copied a pointer from it to where no barrier is. */
     if (r->marking && t->unscanned && !MUTATED(NO_REMOVED_TABLE_SCAN)) {
-        scan_slots(&r->marker, t, 0, t->n);
+        scan_slots_locked(r, &r->marker, t, 0, t->n);
         work_flush(&r->marker.work);
     }
     r->nlate -= t->late;
@@ -107,6 +110,7 @@ static size_t scan_frames_locked(struct roots *r, struct marker *m)
                     mark_grey(m, (uintptr_t)f->slots[i]);
             n += f->n;
         }
+    owner_add_relaxed(&r->scanned_frames, n * sizeof(uint64_t));
     return n;
 }
 
@@ -120,6 +124,8 @@ void roots_start(struct roots *r, struct marker *m)
     marker_init(&r->marker, m->work.pool);
     for (struct gomem_root_table *t = r->tables; t != NULL; t = t->next)
         t->unscanned = 1;
+    store_relaxed(&r->scanned_tables, 0);
+    store_relaxed(&r->scanned_frames, 0);
     (void)scan_frames_locked(r, m);
     unlock(&r->lock);
 }
@@ -155,7 +161,7 @@ static bool scan_late_locked(struct roots *r, struct marker *m)
         t = t->next;
     t->late = t->unscanned = 0;
     r->nlate--;
-    scan_slots(m, t, 0, t->n);
+    scan_slots_locked(r, m, t, 0, t->n);
     return true;
 }
 
@@ -177,7 +183,7 @@ bool roots_scan_some(struct roots *r, struct marker *m)
         return late || finalizers_scan_some(m);
     }
     size_t end = MIN(t->n, r->at + SLOTS_AT_A_TIME);
-    scan_slots(m, t, r->at, end);
+    scan_slots_locked(r, m, t, r->at, end);
     r->at = end;
     if (end == t->n) {
         t->unscanned = 0;

@@ -26,6 +26,8 @@ struct roots {
     size_t nlate;                      /* under lock: late tables not scanned yet */
     struct marker marker;              /* under lock: for tables that go while marking goes on */
     uint64_t slots;                    /* atomic: in all tables */
+    /* atomic, written under lock: bytes of this cycle's tables and frames that have been scanned */
+    uint64_t scanned_tables, scanned_frames;
 };
 
 void roots_init(struct roots *r, struct work_pool *pool);

@@ -9,8 +9,10 @@
 
 #include <stdlib.h>
 
+#include "gc/assist.h"
 #include "gc/cycle.h"
 #include "gc/greys.h"
+#include "gc/pace.h"
 #include "gc/workers.h"
 #include "heap/sweep.h"
 #include "platform/park.h"
@@ -248,15 +250,13 @@ static bool mark_step(struct gc *gc, struct gomem_gc_step *out)
 {
     struct marker *m = &gc->marker;
     markers_enter(gc);
-    uint64_t scanned = m->scanned_bytes;
     out->address = mark_one(m);
     if (out->address != 0)
         out->kind = GOMEM_STEP_OBJECT;
     else if (roots_scan_some(&gc->roots, m))
         out->kind = GOMEM_STEP_ROOTS;
-    out->bytes = m->scanned_bytes - scanned;
-    fetch_add_relaxed(&gc->credit_given, (int64_t)out->bytes);
-    fetch_add_relaxed(&gc->bg_credit, (int64_t)out->bytes);
+    out->bytes = pace_count_scanned(gc, m);
+    gc_give_credit(gc, out->bytes);
     markers_leave(gc);
     if (out->kind != GOMEM_STEP_NONE)
         return true;

@@ -7,9 +7,11 @@
  */
 #include "gc/work.h"
 
+#include <string.h>
+
 #include "gc/span_queue.h"
 
-enum { CHUNK_BYTES = 64 << 10 };
+enum { CHUNK_BYTES = 64 << 10, LITTLE = 4 };
 
 void work_pool_init(struct work_pool *pool, struct mheap *h, mark_kernel scan_span)
 {
@@ -130,6 +132,20 @@ uintptr_t work_get_slow(struct gc_work *w)
         w->a = b;
     }
     return w->a->objects[--w->a->n];
+}
+
+void work_share(struct gc_work *w)
+{
+    struct workbuf *a = w->a, *half;
+    if (w->b != NULL && w->b->n > 0) {
+        give(w->pool, w->b);
+        w->b = NULL;
+    } else if (a != NULL && a->n > LITTLE && (half = work_take_empty(w->pool)) != NULL) {
+        half->n = a->n / 2;
+        a->n -= half->n;
+        memcpy(half->objects, &a->objects[a->n], half->n * sizeof half->objects[0]);
+        give(w->pool, half);
+    }
 }
 
 void work_flush(struct gc_work *w)

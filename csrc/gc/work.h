@@ -74,6 +74,8 @@ void work_give_empty(struct work_pool *pool, struct workbuf *b);
 
 void work_put_slow(struct gc_work *w, uintptr_t object);
 uintptr_t work_get_slow(struct gc_work *w);
+/* Gives some of the objects it has to the pool, if these are more than a few. */
+void work_share(struct gc_work *w);
 /* Gives everything to the pool, spans too. */
 void work_flush(struct gc_work *w);
 

@@ -5,7 +5,7 @@
  * once, never for a single one. A heap without a collector has phase OFF and no hook.
  *
  * Concurrency: phase changes with the world stopped; the rest is atomic or const.
- * Go: gcphase, gcController.heapLive and .trigger, mheap_.sweep*.
+ * Go: gcphase, gcController.heapLive, .heapScan and .trigger, gcCPULimiter.limiting, mheap_.sweep*.
  */
 #ifndef GOMEM_HEAP_HOOKS_H
 #define GOMEM_HEAP_HOOKS_H
@@ -23,6 +23,9 @@ struct heap_gc {
     uint32_t phase;     /* atomic, enum gc_phase */
     uint64_t trigger;   /* atomic: heap_live from which on the hook is called; UINT64_MAX: never */
     uint64_t heap_live; /* atomic: bytes that were marked last time, and taken by Ps since */
+    uint64_t heap_scan; /* atomic: of these, bytes that may have to be scanned; not counted while marking */
+    int64_t garbage;    /* atomic: bytes that the last cycle found dead, not swept yet; a guess */
+    uint32_t cpu_limited; /* atomic: the collector uses too much CPU: nobody scavenges for an allocation */
     void (*on_slow_path)(void *gc, struct mcache *c, size_t bytes); /* const once Ps run; or NULL */
     void *gc;
 };

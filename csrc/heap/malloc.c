@@ -37,7 +37,7 @@ static struct mspan *take_large(struct mcache *c, size_t size, bool noscan)
     store_relaxed(&s->limit, s->base + size);
     c->large.allocs++;
     c->large.alloc_bytes += s->elem_size;
-    mcache_account(c, s->elem_size);
+    mcache_account(c, s->span_class, s->elem_size);
     if (load_relaxed(&h->gc.phase) != GC_OFF && !MUTATED(NO_BLACK_LARGE))
         fetch_or_relaxed(&s->mark_bits[0], 1);
     spin_lock(&s->lock);

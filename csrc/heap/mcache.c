@@ -328,12 +328,27 @@ static uint64_t without_frees(struct mcache *c, uint64_t live)
     return live - MIN(freed, live);
 }
 
+/* heap_live after it. */
+static uint64_t add_unreported(struct mcache *c)
+{
+    struct heap_gc *gc = &c->heap->gc;
+    uint64_t live = fetch_add_relaxed(&gc->heap_live, c->unreported) + c->unreported;
+    if (load_relaxed(&gc->phase) == GC_OFF)
+        fetch_add_relaxed(&gc->heap_scan, c->unreported_scan);
+    c->unreported = c->unreported_scan = 0;
+    return live;
+}
+
+void mcache_report_all(struct mcache *c)
+{
+    (void)add_unreported(c);
+}
+
 static NOINLINE void report(struct mcache *c)
 {
     struct heap_gc *gc = &c->heap->gc;
     size_t bytes = c->unreported;
-    uint64_t live = fetch_add_relaxed(&gc->heap_live, bytes) + bytes;
-    c->unreported = 0;
+    uint64_t live = add_unreported(c);
     if (live >= load_relaxed(&gc->trigger) && load_relaxed(&gc->phase) == GC_OFF)
         live = without_frees(c, live);
     if (gc->on_slow_path != NULL &&
@@ -341,9 +356,10 @@ static NOINLINE void report(struct mcache *c)
         gc->on_slow_path(gc->gc, c, bytes);
 }
 
-void mcache_account(struct mcache *c, size_t bytes)
+void mcache_account(struct mcache *c, span_class sc, size_t bytes)
 {
     c->unreported += bytes;
+    c->unreported_scan += sc & 1 ? 0 : bytes;
     if (UNLIKELY(c->unreported >= REPORT_BYTES))
         report(c);
 }
@@ -353,7 +369,7 @@ bool mcache_refill(struct mcache *c, span_class sc)
     if (!refill(c, sc))
         return false;
     const struct alloc_slot *slot = &c->slots[sc];
-    mcache_account(c, ones_count64(window_free(slot->window)) * slot->elem_size);
+    mcache_account(c, sc, ones_count64(window_free(slot->window)) * slot->elem_size);
     return true;
 }
 

@@ -74,6 +74,7 @@ struct mcache {
     uint64_t *tiny_overflow;    /* const pointer, atomic entries: room for one per P */
     uint64_t tiny_pending[TINY_PENDING]; /* atomic: freed parts of blocks, not yet in tiny_live */
     uint64_t unreported;        /* bytes taken for objects, not yet in the heap's heap_live */
+    uint64_t unreported_scan;   /* of these, for objects with pointers */
     uint64_t reported_frees;    /* of the bytes freed ever: swept, or off heap_live */
     size_t kept_bytes;          /* of own spans that are empty and yet on a list */
     struct pagecache pages;
@@ -106,8 +107,10 @@ void mcache_freed_slow(struct mcache *c, struct mspan *s);
 void mcache_mark_windows(struct mcache *c);
 /* Bytes of objects that this P has freed, ever, by sweeping too. */
 uint64_t mcache_freed_bytes(const struct mcache *c);
-/* Counts bytes taken for objects, and calls the collector when it is time. */
-void mcache_account(struct mcache *c, size_t bytes);
+/* Counts bytes taken for objects of the class, and calls the collector when it is time. */
+void mcache_account(struct mcache *c, span_class sc, size_t bytes);
+/* Tells the heap what the P has taken, without calling anybody. pre: the world is stopped. */
+void mcache_report_all(struct mcache *c);
 /* Merges what others have freed in own spans. */
 void mcache_collect_remote(struct mcache *c);
 /* Gives all spans, pages, stacks and structures back, and drops the full spans. */

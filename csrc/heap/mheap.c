@@ -214,7 +214,7 @@ static void scavenge_before_use(struct mheap *h, size_t growth)
         if (retained + growth > goal)
             todo = MAX(todo, MIN(growth, retained + growth - goal));
     }
-    if (todo > 0)
+    if (todo > 0 && !load_relaxed(&h->gc.cpu_limited))
         scavenge_assist(h, todo, force);
 }
 

@@ -152,16 +152,21 @@ size_t scavenge_all(struct mheap *h)
 
 /* --- Goals --- */
 
-void scavenge_pace(struct mheap *h, uint64_t memory_limit, uint64_t heap_goal,
-                   uint64_t last_heap_goal, uint64_t heap_inuse)
+void scavenge_pace_limit(struct mheap *h, uint64_t memory_limit)
 {
     uint64_t limit_goal = (uint64_t)((double)memory_limit * (1 - REDUCE_EXTRA_PERCENT / 100.0));
     bool over = load_relaxed(&h->om.mapped_ready) > limit_goal;
     store_relaxed(&h->scav.memory_limit_goal, over ? limit_goal : UINT64_MAX);
+}
 
+void scavenge_pace(struct mheap *h, uint64_t memory_limit, uint64_t heap_goal,
+                   uint64_t last_heap_goal, uint64_t heap_inuse)
+{
+    scavenge_pace_limit(h, memory_limit);
     uint64_t goal = UINT64_MAX;
     if (last_heap_goal != 0) {
-        goal = (uint64_t)((double)heap_inuse * ((double)heap_goal / (double)last_heap_goal));
+        double retain = (double)heap_inuse * ((double)heap_goal / (double)last_heap_goal);
+        goal = (uint64_t)fmin(retain, 0x1p62);
         goal += goal / (100 / RETAIN_EXTRA_PERCENT);
         goal = align_up(goal, h->om.page_size);
         uint64_t retained = heap_retained(h);

@@ -34,6 +34,8 @@ size_t scavenge_all(struct mheap *h);
  * heap_inuse: bytes in spans at the end of the last cycle. last_heap_goal 0: no cycle yet. */
 void scavenge_pace(struct mheap *h, uint64_t memory_limit, uint64_t heap_goal,
                    uint64_t last_heap_goal, uint64_t heap_inuse);
+/* The goal from the memory limit alone. */
+void scavenge_pace_limit(struct mheap *h, uint64_t memory_limit);
 /* A cycle ended: what was freed since the last becomes visible to the background. */
 void scavenge_next_generation(struct mheap *h);
 

@@ -86,6 +86,7 @@ void sweep_span_locked(struct mheap *h, struct mcache *c, struct mspan *s)
         c->slots[s->span_class].frees += n;
     }
     c->reported_frees += bytes;
+    fetch_sub_relaxed(&h->gc.garbage, (int64_t)bytes);
 }
 
 /* Has the span no owner, so that whoever has its lock may sweep it? */

@@ -35,6 +35,7 @@ struct state {
     PyObject *corrupt_heap;    /* gomem.CorruptHeapError */
     PyObject *busy;            /* gomem.BusyError */
     PyObject *trace_error;     /* gomem.TraceError */
+    PyObject *fatal_error;     /* gomem.FatalError */
     PyObject *basic_types;     /* dict: name -> Type */
 };
 
@@ -215,6 +216,9 @@ PyObject *heap_verify_all(PyObject *self, PyObject *arg);
 PyObject *heap_held(PyObject *self, PyObject *arg);
 PyObject *heap_gc(PyObject *self, PyObject *arg);
 PyObject *heap_gc_cycles(PyObject *self, PyObject *arg);
+PyObject *heap_gc_stats(PyObject *self, PyObject *arg);
+PyObject *heap_free_os_memory(PyObject *self, PyObject *arg);
+PyObject *heap_advance_clock(PyObject *self, PyObject *arg);
 PyObject *heap_release_os_memory(PyObject *self, PyObject *arg);
 PyObject *heap_flush(PyObject *self, PyObject *arg);
 PyObject *heap_set_memory_limit(PyObject *self, PyObject *arg);

@@ -26,6 +26,9 @@ static const struct {
      offsetof(struct state, busy), false},
     {"gomem.TraceError", "A file is not the Go execution trace it should be.",
      offsetof(struct state, trace_error), true},
+    {"gomem.FatalError",
+     "Where a Go program would stop with a fatal error. The message is what Go prints.",
+     offsetof(struct state, fatal_error), false},
 };
 
 static PyObject **slot_of(struct state *st, size_t slot)
@@ -82,6 +85,9 @@ PyObject *raise_error(struct state *st, const struct gomem_error *err)
         break;
     case GOMEM_BAD_FORMAT:
         kind = st->trace_error;
+        break;
+    case GOMEM_FATAL:
+        kind = st->fatal_error;
         break;
     }
     /* Names in a message are the user's, and it may have been cut within a character. */

@@ -109,21 +109,28 @@ static int heap_init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"procs",        "gogc",         "memory_limit", "max_memory",
                             "size_classes", "madvdontneed", "huge_pages",   "barrier",
-                            "marker",
-                            NULL};
+                            "marker",       "gc_workers",   "gctrace",      NULL};
     struct py_heap *h = (struct py_heap *)self;
     struct gomem_options o = gomem_options_default();
+    struct gomem_error err;
+    /* What is not given is as the environment says. */
+    enum gomem_status status = gomem_options_from_env(&o, &err);
     PyObject *limit = NULL, *max = NULL, *classes = Py_None;
-    int procs = 1, gogc = 100, dontneed = 1, huge = GOMEM_HUGE_PAGES_DEFAULT;
-    int barrier = GOMEM_BARRIER_HYBRID, marker = GOMEM_MARKER_SPAN;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$iiOOOpiii:Heap", names, &procs, &gogc, &limit,
-                                     &max, &classes, &dontneed, &huge, &barrier, &marker))
+    int procs = 1, gogc = o.gogc, dontneed = 1, huge = GOMEM_HUGE_PAGES_DEFAULT;
+    int barrier = GOMEM_BARRIER_HYBRID, marker = GOMEM_MARKER_SPAN, workers = 0, trace = o.gctrace;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$iiOOOpiiiii:Heap", names, &procs, &gogc, &limit,
+                                     &max, &classes, &dontneed, &huge, &barrier, &marker, &workers,
+                                     &trace))
         return -1;
+    if (status != GOMEM_OK && limit == NULL) {
+        raise_error(h->state, &err);
+        return -1;
+    }
     if (h->rt != NULL) {
         PyErr_SetString(PyExc_RuntimeError, "Heap.__init__ was called before");
         return -1;
     }
-    if (!parse_limit(limit, &o.memory_limit) || !parse_limit(max, &o.max_memory))
+    if ((limit != NULL && !parse_limit(limit, &o.memory_limit)) || !parse_limit(max, &o.max_memory))
         return -1;
     if (classes != Py_None) {
         if (!PyObject_TypeCheck(classes, h->state->size_classes_type)) {
@@ -139,8 +146,8 @@ static int heap_init(PyObject *self, PyObject *args, PyObject *kwargs)
     o.huge_pages = (enum gomem_huge_pages)huge;
     o.barrier = (enum gomem_barrier)barrier;
     o.marker = (enum gomem_marker)marker;
-    struct gomem_error err;
-    enum gomem_status status;
+    o.gc_workers = workers < 0 ? UINT32_MAX : (uint32_t)workers;
+    o.gctrace = trace;
     struct gomem_runtime *rt;
     Py_BEGIN_ALLOW_THREADS
     status = gomem_runtime_new(&o, &rt, &err);
@@ -623,6 +630,12 @@ static PyMethodDef heap_methods[] = {
      "Frees every object that no Ref, table or replay leads to. Raises HeapClosedError; BusyError\n"
      "while a cycle is stepped (step_gc)."},
     {"_gc_cycles", heap_gc_cycles, METH_NOARGS, NULL},
+    {"_gc_stats", heap_gc_stats, METH_NOARGS, NULL},
+    {"_advance_clock", heap_advance_clock, METH_O, NULL},
+    {"free_os_memory", heap_free_os_memory, METH_NOARGS,
+     "free_os_memory($self, /)\n--\n\n"
+     "Runs a whole cycle of the collector, then gives all free memory back to the system; returns how\n"
+     "many bytes that were (Go: debug.FreeOSMemory). Raises HeapClosedError."},
     {"_step_begin", heap_step_begin, METH_O, NULL},
     {"_step", heap_step, METH_O, NULL},
     {"_step_phase", heap_step_phase, METH_O, NULL},

@@ -7,6 +7,11 @@
 
 /* --- Looking: raw bytes, which Python turns into tables --- */
 
+static PyObject *ring_bytes(const uint64_t ring[GOMEM_PAUSES])
+{
+    return PyBytes_FromStringAndSize((const char *)ring, GOMEM_PAUSES * sizeof ring[0]);
+}
+
 PyObject *heap_memstats(PyObject *self, PyObject *unused)
 {
     (void)unused;
@@ -32,9 +37,17 @@ PyObject *heap_memstats(PyObject *self, PyObject *unused)
     if (by_size == NULL)
         return NULL;
 #define FIELD(name) #name, (unsigned long long)m.name
+    PyObject *pauses = ring_bytes(m.pause_ns), *ends = ring_bytes(m.pause_end);
+    if (pauses == NULL || ends == NULL) {
+        Py_XDECREF(pauses);
+        Py_XDECREF(ends);
+        Py_DECREF(by_size);
+        return NULL;
+    }
     return Py_BuildValue(
         "{sKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsK"
-        "sN}", FIELD(alloc),
+        "sKsdsNsNsNsN}",
+        FIELD(alloc),
         FIELD(total_alloc), FIELD(sys), FIELD(lookups), FIELD(mallocs), FIELD(frees),
         FIELD(heap_alloc), FIELD(heap_sys), FIELD(heap_idle), FIELD(heap_inuse),
         FIELD(heap_released), FIELD(heap_objects), FIELD(stack_inuse), FIELD(stack_sys),
@@ -46,7 +59,9 @@ PyObject *heap_memstats(PyObject *self, PyObject *unused)
         "finalizers_queued", (unsigned long long)m.finalizers.finalizers_queued,
         "finalizers_executed", (unsigned long long)m.finalizers.finalizers_executed,
         "cleanups_queued", (unsigned long long)m.finalizers.cleanups_queued, "cleanups_executed",
-        (unsigned long long)m.finalizers.cleanups_executed, "by_size", by_size);
+        (unsigned long long)m.finalizers.cleanups_executed, FIELD(last_gc), "gc_cpu_fraction",
+        m.gc_cpu_fraction, "enable_gc", PyBool_FromLong(m.enable_gc), "pause_ns", pauses,
+        "pause_end", ends, "by_size", by_size);
 #undef FIELD
 }
 
@@ -218,7 +233,35 @@ PyObject *heap_held(PyObject *self, PyObject *unused)
     return bytes;
 }
 
+/* A struct of eight-byte fields, as bytes. */
+PyObject *heap_gc_stats(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    struct py_heap *h = (struct py_heap *)self;
+    if (!heap_usable(h))
+        return NULL;
+    struct gomem_gc_stats stats;
+    enum gomem_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = gomem_read_gc_stats(h->rt, &stats);
+    Py_END_ALLOW_THREADS
+    if (status != GOMEM_OK)
+        return raise_closed(h->state);
+    return PyBytes_FromStringAndSize((const char *)&stats, sizeof stats);
+}
+
 /* --- Control --- */
+
+/* A cycle was asked for, and there was none. */
+static PyObject *raise_no_cycle(struct py_heap *h, enum gomem_status status)
+{
+    if (status == GOMEM_CLOSED)
+        return raise_closed(h->state);
+    if (status == GOMEM_BUSY)
+        return raise_busy(h->state);
+    PyErr_SetString(PyExc_MemoryError, "the system refused a thread for the collector");
+    return NULL;
+}
 
 PyObject *heap_gc(PyObject *self, PyObject *unused)
 {
@@ -230,14 +273,8 @@ PyObject *heap_gc(PyObject *self, PyObject *unused)
     Py_BEGIN_ALLOW_THREADS
     status = gomem_gc(h->rt);
     Py_END_ALLOW_THREADS
-    if (status == GOMEM_CLOSED)
-        return raise_closed(h->state);
-    if (status == GOMEM_BUSY)
-        return raise_busy(h->state);
-    if (status != GOMEM_OK) {
-        PyErr_SetString(PyExc_MemoryError, "the system refused a thread for the collector");
-        return NULL;
-    }
+    if (status != GOMEM_OK)
+        return raise_no_cycle(h, status);
     Py_RETURN_NONE;
 }
 
@@ -264,6 +301,20 @@ PyObject *heap_release_os_memory(PyObject *self, PyObject *unused)
 {
     (void)unused;
     return bytes_of(self, gomem_release_os_memory);
+}
+
+PyObject *heap_free_os_memory(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    struct py_heap *h = (struct py_heap *)self;
+    if (!heap_usable(h))
+        return NULL;
+    uint64_t bytes = 0;
+    enum gomem_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = gomem_free_os_memory(h->rt, &bytes);
+    Py_END_ALLOW_THREADS
+    return status != GOMEM_OK ? raise_no_cycle(h, status) : PyLong_FromUnsignedLongLong(bytes);
 }
 
 PyObject *heap_flush(PyObject *self, PyObject *unused)
@@ -324,6 +375,16 @@ PyObject *heap_fail_os_calls(PyObject *self, PyObject *args)
     calls = gomem_fail_os_calls(h->rt, first, count);
     Py_END_ALLOW_THREADS
     return PyLong_FromUnsignedLongLong(calls);
+}
+
+PyObject *heap_advance_clock(PyObject *self, PyObject *arg)
+{
+    struct py_heap *h = (struct py_heap *)self;
+    long long ns = PyLong_AsLongLong(arg);
+    if ((ns == -1 && PyErr_Occurred()) || !heap_usable(h))
+        return NULL;
+    gomem_advance_clock(h->rt, ns);
+    Py_RETURN_NONE;
 }
 
 PyObject *heap_fork(PyObject *self, PyObject *arg)

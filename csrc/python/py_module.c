@@ -63,10 +63,27 @@ static PyObject *rules(PyObject *module, PyObject *arg)
     return NULL;
 }
 
+/* Where the buckets of durations begin, in ns. */
+static PyObject *time_buckets(PyObject *module, PyObject *unused)
+{
+    (void)module;
+    (void)unused;
+    PyObject *list = PyList_New(GOMEM_TIME_BUCKETS);
+    for (uint32_t i = 0; list != NULL && i < GOMEM_TIME_BUCKETS; i++) {
+        PyObject *bound = PyLong_FromLongLong(gomem_time_bucket(i));
+        if (bound == NULL)
+            Py_CLEAR(list);
+        else
+            PyList_SET_ITEM(list, (Py_ssize_t)i, bound);
+    }
+    return list;
+}
+
 static PyMethodDef module_methods[] = {
     {"build_info", build_info, METH_NOARGS, NULL},
     {"size_class_rules", rules, METH_O, NULL},
     {"wait_bell", wait_bell, METH_O, NULL},
+    {"time_buckets", time_buckets, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
@@ -122,6 +139,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->corrupt_heap);
     Py_VISIT(st->busy);
     Py_VISIT(st->trace_error);
+    Py_VISIT(st->fatal_error);
     Py_VISIT(st->basic_types);
     return 0;
 }
@@ -143,6 +161,7 @@ static int module_clear(PyObject *module)
     Py_CLEAR(st->corrupt_heap);
     Py_CLEAR(st->busy);
     Py_CLEAR(st->trace_error);
+    Py_CLEAR(st->fatal_error);
     Py_CLEAR(st->basic_types);
     return 0;
 }

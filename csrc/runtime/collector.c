@@ -8,6 +8,8 @@
 #include "gc/assist.h"
 #include "runtime/runtime.h"
 
+#define MOST_AHEAD_NS ((int64_t)1 << 60)
+
 enum gomem_status gomem_gc(struct gomem_runtime *rt)
 {
     return gomem_runtime_is_closed(rt) ? GOMEM_CLOSED : gc_collect(rt->gc);
@@ -45,9 +47,16 @@ size_t gomem_gc_cycles(struct gomem_runtime *rt, struct gomem_gc_cycle *out, siz
 {
     struct gc *gc = rt->gc;
     lock(&gc->lock);
-    size_t n = MIN(gc->num_gc, CYCLE_RECORDS);
+    size_t n = MIN(gc->stats.num_gc, CYCLE_RECORDS);
     for (size_t i = 0; i < MIN(n, capacity); i++)
-        out[i] = gc->records[(gc->num_gc - n + i) % CYCLE_RECORDS];
+        out[i] = gc->records[(gc->stats.num_gc - n + i) % CYCLE_RECORDS];
     unlock(&gc->lock);
     return n;
+}
+
+void gomem_advance_clock(struct gomem_runtime *rt, int64_t ns)
+{
+    if (ns < 0 || ns > MOST_AHEAD_NS)
+        return;
+    gc_advance_clock(rt->gc, ns);
 }

@@ -13,10 +13,16 @@
 static void add_gc(struct gc *gc, struct gomem_memstats *out)
 {
     lock(&gc->lock);
+    const struct gc_stats *s = &gc->stats;
     out->next_gc = pacer_heap_goal(&gc->pacer);
-    out->num_gc = gc->num_gc;
-    out->num_forced_gc = gc->num_forced;
-    out->pause_total_ns = gc->pause_total;
+    out->num_gc = s->num_gc;
+    out->num_forced_gc = s->num_forced;
+    out->pause_total_ns = s->pause_total;
+    out->last_gc = (uint64_t)s->last_gc_unix;
+    memcpy(out->pause_ns, s->pause_ns, sizeof out->pause_ns);
+    memcpy(out->pause_end, s->pause_end, sizeof out->pause_end);
+    out->gc_cpu_fraction = s->cpu_fraction;
+    out->enable_gc = true;
     unlock(&gc->lock);
 }
 
@@ -27,6 +33,40 @@ enum gomem_status gomem_read_memstats(struct gomem_runtime *rt, struct gomem_mem
     memstats_read(rt->heap, out);
     start_everything(rt);
     add_gc(rt->gc, out);
+    return GOMEM_OK;
+}
+
+enum gomem_status gomem_read_gc_stats(struct gomem_runtime *rt, struct gomem_gc_stats *out)
+{
+    struct gc *gc = rt->gc;
+    struct p *p = p_acquire(&rt->sched); /* the heap stays open */
+    if (p == NULL)
+        return GOMEM_CLOSED;
+    struct mheap *h = rt->heap;
+    lock(&gc->lock);
+    const struct gc_stats *s = &gc->stats;
+    *out = (struct gomem_gc_stats){
+        .assist_ns = s->assist,
+        .dedicated_ns = s->dedicated,
+        .idle_ns = s->idle,
+        .pause_ns = s->pause,
+        .gc_total_ns = s->total,
+        .scavenge_assist_ns = load_relaxed(&h->scav.assist_ns),
+        .scavenge_background_ns = load_relaxed(&h->scav.background_ns),
+        .total_ns = s->all,
+        .cycles = s->num_gc,
+        .forced = s->num_forced,
+        .heap_live = s->num_gc == 0 ? 0 : gc->pacer.heap_marked,
+        .heap_scan = load_relaxed(&h->gc.heap_scan),
+        .stack_scan = gc->pacer.last_scan.stacks,
+        .globals_scan = load_relaxed(&gc->roots.slots) * sizeof(uint64_t),
+        .limiter_last_enabled = load_relaxed(&gc->limiter.last_enabled),
+        .pauses = s->pauses,
+        .stopping = s->stopping,
+        .marking = s->marking,
+    };
+    unlock(&gc->lock);
+    p_release(p);
     return GOMEM_OK;
 }
 

@@ -57,6 +57,9 @@ enum gomem_status gomem_runtime_new(const struct gomem_options *o, struct gomem_
     if (o->marker != GOMEM_MARKER_SPAN && o->marker != GOMEM_MARKER_OBJECT)
         return error_set(err, GOMEM_INVALID_VALUE,
                          "marker must be GOMEM_MARKER_SPAN or GOMEM_MARKER_OBJECT, not %d", o->marker);
+    if (o->gc_workers > MAX_HELPERS + 1)
+        return error_set(err, GOMEM_INVALID_VALUE, "gc_workers must be 0 to %d, not %u",
+                         MAX_HELPERS + 1, o->gc_workers);
     struct gomem_runtime *rt = calloc(1, sizeof *rt);
     struct p *ps = calloc(o->procs + 1, sizeof *ps);
     struct mheap *h = NULL;
@@ -72,13 +75,16 @@ enum gomem_status gomem_runtime_new(const struct gomem_options *o, struct gomem_
     lock_init(&rt->scavenger_lock, RANK_SCAVENGER);
     lock_init(&rt->scavenging, RANK_SCAVENGING);
     sched_init(&rt->sched, h, ps);
-    rt->gc = gc_new(h, &rt->sched, o->gogc, o->memory_limit, o->marker == GOMEM_MARKER_SPAN);
+    rt->gc = gc_new(h, &rt->sched, o);
     if (rt->gc == NULL) {
         error_set(err, GOMEM_OUT_OF_MEMORY, "out of memory for a collector");
         mheap_destroy(h);
         goto no_memory;
     }
     rt->gc->barrier = o->barrier;
+    rt->gc->on_start = scavenger_start;
+    rt->gc->on_swept = scavenger_wake;
+    rt->gc->hooks_arg = rt;
     scavenger_ensure(rt);
     *out = rt;
     return GOMEM_OK;
@@ -251,6 +257,15 @@ uint64_t gomem_release_os_memory(struct gomem_runtime *rt)
     return released;
 }
 
+enum gomem_status gomem_free_os_memory(struct gomem_runtime *rt, uint64_t *released)
+{
+    *released = 0;
+    enum gomem_status status = gomem_gc(rt);
+    if (status == GOMEM_OK)
+        *released = gomem_release_os_memory(rt);
+    return status;
+}
+
 uint64_t gomem_set_memory_limit(struct gomem_runtime *rt, uint64_t limit)
 {
     if (!stop_world(&rt->sched))
@@ -258,7 +273,6 @@ uint64_t gomem_set_memory_limit(struct gomem_runtime *rt, uint64_t limit)
     uint64_t old = load_relaxed(&rt->heap->memory_limit);
     store_relaxed(&rt->heap->memory_limit, limit);
     gc_set_memory_limit(rt->gc, limit);
-    scavenge_pace(rt->heap, limit, 0, 0, 0);
     scavenger_ensure(rt);
     start_world(&rt->sched);
     return old;
@@ -276,6 +290,8 @@ int32_t gomem_set_gogc(struct gomem_runtime *rt, int32_t percent)
         return gomem_gogc(rt);
     int32_t old = gc_set_percent(rt->gc, percent);
     p_release(p);
+    if (percent < 0)
+        gc_wait_on_mark(rt->gc);
     return old;
 }
 

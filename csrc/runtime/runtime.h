@@ -52,7 +52,11 @@ static inline struct gomem_runtime *p_runtime(struct p *p)
 MUST_USE bool stop_everything(struct gomem_runtime *rt);
 void start_everything(struct gomem_runtime *rt);
 
-/* Starts the background scavenger if there is a memory limit to keep and it is not running. */
+/* Starts the background scavenger if it is not running; lets it look for something to do. rt: a struct
+ * gomem_runtime. */
+void scavenger_start(void *rt);
+void scavenger_wake(void *rt);
+/* Starts it if there is a limit to watch, and lets it look. */
 void scavenger_ensure(struct gomem_runtime *rt);
 /* Ends it. */
 void scavenger_end(struct gomem_runtime *rt);

@@ -1,7 +1,8 @@
-/* The thread of the background scavenger, which keeps the heap below 95 % of its memory limit.
+/* The thread of the background scavenger, which keeps the heap near what the collector's last goal needs, and
+ * below 95 % of its memory limit.
  *
- * Called by the runtime when a limit is set and when the runtime closes. There is no thread as long
- * as there is no limit.
+ * Called by the runtime when a limit is set, by the collector, and when the runtime closes.
+ * There is no thread until there is a limit, or a first cycle.
  *
  * Concurrency: the thread holds no P: it takes the heap's lock like anybody else.
  * Go: bgscavenge in mgcscavenge.go.
@@ -27,13 +28,16 @@ static void *scavenger_run(void *arg)
     while (!load_acquire(&rt->scavenger_stop)) {
         uint32_t event = load_acquire(&rt->scavenger_event);
         double worked;
-        scavenge_pace(h, load_relaxed(&h->memory_limit), 0, 0, 0);
-        scavenge_next_generation(h);
+        bool limited = load_relaxed(&h->memory_limit) != UINT64_MAX;
+        if (limited) { /* frees by hand make room without a cycle */
+            scavenge_pace_limit(h, load_relaxed(&h->memory_limit));
+            scavenge_next_generation(h);
+        }
         lock(&rt->scavenging);
         size_t released = scavenger_step(h, &worked);
         unlock(&rt->scavenging);
         if (released == 0) {
-            sleep_for(rt, event, IDLE_NS);
+            sleep_for(rt, event, limited ? IDLE_NS : PARK_FOREVER);
             continue;
         }
         double sleep = scavenger_sleep_time(&control, worked);
@@ -57,21 +61,28 @@ void start_everything(struct gomem_runtime *rt)
     start_world(&rt->sched);
 }
 
-static void scavenger_wake(struct gomem_runtime *rt)
+void scavenger_wake(void *arg)
 {
+    struct gomem_runtime *rt = arg;
     fetch_add_seq_cst(&rt->scavenger_event, 1);
     park_wake(&rt->scavenger_event, PARK_WAKE_ALL);
+}
+
+void scavenger_start(void *arg)
+{
+    struct gomem_runtime *rt = arg;
+    lock(&rt->scavenger_lock);
+    if (!rt->scavenger_running && !load_relaxed(&rt->scavenger_stop))
+        rt->scavenger_running =
+            thread_start(&rt->scavenger, "gomem-scavenge", scavenger_run, rt);
+    unlock(&rt->scavenger_lock);
 }
 
 void scavenger_ensure(struct gomem_runtime *rt)
 {
     if (load_relaxed(&rt->heap->memory_limit) == UINT64_MAX)
         return;
-    lock(&rt->scavenger_lock);
-    if (!rt->scavenger_running && !load_relaxed(&rt->scavenger_stop))
-        rt->scavenger_running =
-            thread_start(&rt->scavenger, "gomem-scavenge", scavenger_run, rt);
-    unlock(&rt->scavenger_lock);
+    scavenger_start(rt);
     scavenger_wake(rt);
 }
 

@@ -121,6 +121,14 @@ void p_release(struct p *p)
     wake_waiters(s);
 }
 
+uint32_t sched_idle(const struct sched *s)
+{
+    uint32_t n = 0, waiting = load_relaxed(&s->waiters);
+    for (uint32_t i = 0; i < s->nusers; i++)
+        n += load_relaxed(&s->ps[i].mcache->busy) == 0;
+    return n > waiting ? n - waiting : 0;
+}
+
 bool p_safepoint_slow(struct p *p)
 {
     p_release(p);

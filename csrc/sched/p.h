@@ -63,6 +63,8 @@ MUST_USE static inline bool p_safepoint(struct p *p)
 /* Takes all Ps; false if the runtime is closed. pre: the caller has none. */
 MUST_USE bool stop_world(struct sched *s);
 void start_world(struct sched *s);
+/* How many of the programs' Ps nobody has or waits for: a guess. */
+uint32_t sched_idle(const struct sched *s);
 /* Empties the caches of all Ps. pre: the world is stopped. */
 void sched_flush(struct sched *s);
 /* From now on no P is given out, and nobody looks at one. pre: the world is stopped; it stays so. */

@@ -79,7 +79,7 @@ bool add_type(PyObject *module, PyType_Spec *spec)
 static int module_exec(PyObject *module)
 {
     bool ok = add_bits(module) && add_memory(module) && add_pages(module) && add_spanset(module) &&
-              add_heap(module);
+              add_heap(module) && add_pacing(module);
     return ok ? 0 : -1;
 }
 

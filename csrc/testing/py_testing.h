@@ -48,5 +48,6 @@ MUST_USE bool add_memory(PyObject *module);
 MUST_USE bool add_pages(PyObject *module);
 MUST_USE bool add_spanset(PyObject *module);
 MUST_USE bool add_heap(PyObject *module);
+MUST_USE bool add_pacing(PyObject *module);
 
 #endif

@@ -33,7 +33,7 @@ from hypothesis.stateful import (
 
 import gomem
 
-__all__ = ["HeapMachine", "class_edges", "in_threads", "os_refuses", "sizes"]
+__all__ = ["HeapMachine", "advance_clock", "class_edges", "in_threads", "os_refuses", "sizes"]
 
 
 def class_edges(table: gomem.SizeClasses | None = None) -> list[int]:
@@ -69,6 +69,14 @@ def os_refuses(heap: gomem.Heap, first: int = 0, count: int = 1 << 62) -> Iterat
     finally:
         if not heap.closed:
             heap._fail_os_calls(0, 0)
+
+
+def advance_clock(heap: gomem.Heap, seconds: float) -> None:
+    """Puts the clock of a heap's collector forward, by which it has a cycle every two minutes even if
+    nothing is allocated. Raises ValueError for what is not from 0 to 10**9 seconds."""
+    if not 0 <= seconds <= 10**9:
+        raise ValueError(f"seconds must be from 0 to 10**9, not {seconds!r}")
+    heap._advance_clock(int(seconds * 1e9))
 
 
 def in_threads(*work: Callable[[], object], seconds: float = 60) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import gomem
+from gomem import testing
 
 NONSENSE = [
     ({"procs": 0}, ValueError, "procs must be from 1 to 1024, not 0"),
@@ -42,6 +43,9 @@ NONSENSE = [
     ({"max_memory": []}, TypeError, "max_memory must be an integer or a string, not list"),
     ({"size_classes": 5}, TypeError, "size_classes must be a SizeClasses or None, not int"),
     ({"size_classes": gomem.SizeClassRules()}, TypeError, "not SizeClassRules"),
+    ({"gc_workers": -1}, ValueError, "gc_workers must be from 0 to 16, not -1"),
+    ({"gc_workers": 1.5}, TypeError, "gc_workers must be an integer, not float"),
+    ({"gctrace": "1"}, TypeError, "gctrace must be an integer, not '1'"),
     ({"huge_pages": "yes"}, ValueError, "one of default, always, never, not 'yes'"),
     ({"huge_pages": []}, TypeError, "huge_pages must be a string, not list"),
     ({"huge_pages": 1}, TypeError, "huge_pages must be a string, not int"),
@@ -180,6 +184,15 @@ USES = {
     "set_gogc": lambda h: setattr(h, "gogc", 5),
     "memory_limit": lambda h: h.memory_limit,
     "set_memory_limit": lambda h: setattr(h, "memory_limit", 5),
+    "set_memory_limit2": lambda h: h.set_memory_limit(5),
+    "ask_memory_limit": lambda h: h.set_memory_limit(-1),
+    "set_gc_percent": lambda h: h.set_gc_percent(5),
+    "set_gc_percent_off": lambda h: h.set_gc_percent(-1),
+    "free_os_memory": lambda h: h.free_os_memory(),
+    "gc": lambda h: h.gc(),
+    "gc_cycles": lambda h: h.gc_cycles(),
+    "metrics": lambda h: h.metrics(),
+    "clock": lambda h: testing.advance_clock(h, 1),
     "with": lambda h: h.__enter__(),
 }
 

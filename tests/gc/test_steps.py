@@ -525,7 +525,7 @@ def test_looking_while_the_collector_is_at_work() -> None:
         table = heap.alloc_many([16] * 400_000, noscan=False)
         top, addresses = chain(heap, 10)
         looks = 0
-        for _ in range(40):
+        for _ in range(300):
             thread = threading.Thread(target=heap.gc)
             thread.start()
             while thread.is_alive():

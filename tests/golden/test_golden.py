@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import shutil
 from pathlib import Path
 from types import ModuleType
@@ -91,6 +92,24 @@ def test_metrics_are_gos(heap: gomem.Heap) -> None:
         wanted = {"uint64": int, "float64": float}[go[name]["kind"]]
         assert type(value) is wanted, name
         assert wanted is float or 0 <= value < 2**64, f"{name} is {value}"
+
+
+def test_metrics_of_the_collector_are_gos(heap: gomem.Heap) -> None:
+    """With histograms in Go's buckets; ours alone are in a room of their own."""
+    go = {m["name"]: m for m in golden("metrics")["all"]}
+    heap.gc()
+    metrics = heap.metrics()
+    assert set(heap.stats().metrics()) < set(metrics)
+    kinds = {"uint64": int, "float64": float, "histogram": gomem.Float64Histogram}
+    for name, value in metrics.items():
+        assert name.startswith("/gomem/") or type(value) is kinds[go[name]["kind"]], name
+    for room in ("/gc/cycles/", "/gc/scan/", "/cpu/classes/gc/", "/cpu/classes/scavenge/"):
+        assert {n for n in go if n.startswith(room)} == {n for n in metrics if n.startswith(room)}
+    pauses = metrics["/sched/pauses/total/gc:seconds"]
+    assert isinstance(pauses, gomem.Float64Histogram)
+    bounds = golden("metrics")["time_buckets"]
+    assert pauses.buckets == (-math.inf, *bounds, math.inf)
+    assert len(pauses.counts) == len(pauses.buckets) - 1
 
 
 def test_metrics_of_memory_are_all_there(heap: gomem.Heap) -> None:

@@ -26,6 +26,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gomem
+import gomem.testing
 from gomem.steps import StepCycle
 
 DOCUMENTED = (ValueError, TypeError, MemoryError, BufferError, AttributeError, LookupError,
@@ -290,8 +291,14 @@ CALLS: dict[str, Callable[..., Any]] = {
     "heap": lambda w, a, b: gomem.Heap(procs=1, memory_limit=a, max_memory=b),
     "heap2": lambda w, a, b: gomem.Heap(procs=a, gogc=b),
     "heap3": lambda w, a, b: gomem.Heap(procs=1, size_classes=a, huge_pages=b),
-    "heap5": lambda w, a, b: gomem.Heap(procs=1, marker=a, huge_pages=b),
+    "heap6": lambda w, a, b: gomem.Heap(procs=1, marker=a, huge_pages=b),
+    "heap5": lambda w, a, b: gomem.Heap(procs=1, gc_workers=a, gctrace=b),
     "gogc": lambda w, a, b: setattr(w.heap, "gogc", a),
+    "set_gc_percent": lambda w, a, b: w.heap.set_gc_percent(a),
+    "set_memory_limit": lambda w, a, b: w.heap.set_memory_limit(a),
+    "free_os_memory": lambda w, a, b: w.heap.free_os_memory(),
+    "metrics": lambda w, a, b: (w.heap.metrics()["/gc/pauses:seconds"].quantile(a), w.heap.gc()),
+    "clock": lambda w, a, b: gomem.testing.advance_clock(w.heap, a),
     "memory_limit": lambda w, a, b: setattr(w.heap, "memory_limit", a),
     "map": lambda w, a, b: w.heap.map(width=a),
     "inspect": lambda w, a, b: (w.heap.stats(), w.heap.spans(), w.heap.fragmentation()),
