@@ -35,6 +35,9 @@ enum gomem_status {
     GOMEM_BAD_FORMAT,      /* a file is not what it should be */
     GOMEM_BUSY,            /* not while a cycle of the collector is stepped */
     GOMEM_FATAL,           /* where Go stops the program with a fatal error; the message is Go's */
+    GOMEM_PANIC,           /* a Go program would panic: the message is its text, */
+    GOMEM_PANIC_BOUNDS,    /* an index or slice bound is out of range, */
+    GOMEM_PANIC_HASH,      /* a map key cannot be hashed */
 };
 
 struct gomem_error {
@@ -115,6 +118,10 @@ enum gomem_kind {
     GOMEM_POINTER,
     GOMEM_ARRAY,
     GOMEM_STRUCT,
+    GOMEM_STRING,
+    GOMEM_SLICE,
+    GOMEM_MAP,
+    GOMEM_INTERFACE, /* without methods: any */
 };
 
 /* Immutable, reference counted; must outlive every runtime it was allocated in. Constructors return
@@ -127,6 +134,14 @@ GOMEM_API struct gomem_type *gomem_type_array(const struct gomem_type *elem, siz
 GOMEM_API struct gomem_type *gomem_type_struct(const char *name, const char *const *field_names,
                                                const struct gomem_type *const *field_types,
                                                size_t nfields, struct gomem_error *err);
+GOMEM_API struct gomem_type *gomem_type_string(struct gomem_error *err);
+GOMEM_API struct gomem_type *gomem_type_any(struct gomem_error *err);
+GOMEM_API struct gomem_type *gomem_type_slice(const struct gomem_type *elem,
+                                              struct gomem_error *err);
+/* GOMEM_INVALID_VALUE if keys cannot be compared. */
+GOMEM_API struct gomem_type *gomem_type_map(const struct gomem_type *key,
+                                            const struct gomem_type *elem, struct gomem_error *err);
+GOMEM_API void gomem_type_retain(const struct gomem_type *t);
 GOMEM_API void gomem_type_release(const struct gomem_type *t);
 GOMEM_API const char *gomem_type_name(const struct gomem_type *t);
 GOMEM_API enum gomem_kind gomem_type_kind(const struct gomem_type *t);
@@ -290,6 +305,17 @@ struct gomem_shadow_stack {
     struct gomem_frame *top;
     struct gomem_shadow_stack *next, *prev; /* the library's */
 };
+
+/* Who wants to know that a cycle begins: f is called with the world stopped, before anything is marked. It
+ * must not allocate, wait, or call the library. */
+struct gomem_gc_hook {
+    void (*f)(void *arg);
+    void *arg;
+    struct gomem_gc_hook *next, *prev; /* these are the library's */
+};
+
+GOMEM_API void gomem_add_gc_hook(struct gomem_runtime *rt, struct gomem_gc_hook *hook);
+GOMEM_API void gomem_remove_gc_hook(struct gomem_runtime *rt, struct gomem_gc_hook *hook);
 
 GOMEM_API void gomem_add_roots(struct gomem_runtime *rt, struct gomem_root_table *t);
 GOMEM_API void gomem_remove_roots(struct gomem_runtime *rt, struct gomem_root_table *t);
@@ -824,6 +850,237 @@ GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_replay_free(struct gomem_replay
                                                              struct gomem_error *err);
 /* What is alive stays. */
 GOMEM_API void gomem_replay_delete(struct gomem_replay *r);
+
+/* --- Go values ---
+ *
+ * Slices, strings and interfaces are a few words that their user has where he likes: in variables of his
+ * own, with the address they contain in a root, or in objects. Maps, builders and buffers are objects. A
+ * value is used by one thread at a time, unless it says otherwise.
+ *
+ * Functions that allocate are safepoints if memory is short: what their arguments lead to must be in
+ * roots. What they answer must be in one before the P is given up. What fails has changed nothing, and err
+ * says why: GOMEM_OUT_OF_MEMORY, GOMEM_CLOSED (p is gone), or that a Go program would panic or end.
+ *
+ * What the words of strings, slices, maps and interfaces in objects lead to is the library's: they must
+ * only be written by functions from here, and the objects behind them never be freed by hand. */
+
+struct gomem_slice {
+    void *array;
+    int64_t len, cap; /* elements */
+};
+
+struct gomem_string {
+    const void *data;
+    int64_t len; /* bytes */
+};
+
+/* type: the address of a type, whose lowest bit says that the value is a pointer to such a value; 0: nil. */
+struct gomem_interface {
+    uintptr_t type;
+    void *value;
+};
+
+/* Of s[low:high:max]; what is not given is what Go says it is then. */
+struct gomem_bounds {
+    int64_t low, high, max;
+    bool has_low, has_high, has_max;
+    bool of_string;
+};
+
+/* Copies or clears n values of a type, with the write barrier for all their pointers; the two may overlap.
+ * (typedmemmove, typedmemclr) */
+GOMEM_API void gomem_typed_copy(struct gomem_proc *p, const struct gomem_type *t, void *to,
+                                const void *from, size_t n);
+GOMEM_API void gomem_typed_clear(struct gomem_proc *p, const struct gomem_type *t, void *at,
+                                 size_t n);
+
+/* make([]T, len, cap) */
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_make_slice(struct gomem_proc *p,
+                                                            const struct gomem_type *elem,
+                                                            int64_t len, int64_t cap,
+                                                            struct gomem_slice *out,
+                                                            struct gomem_error *err);
+/* *s = append(*s, values...): n of them, which may be the slice's own. */
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_append(struct gomem_proc *p,
+                                                        const struct gomem_type *elem,
+                                                        struct gomem_slice *s, const void *values,
+                                                        int64_t n, struct gomem_error *err);
+/* The same n times, a value each: values[i * stride bytes], of which there is one if stride is 0. With
+ * safepoints, at which the array is in *root, a slot of a registered table; *s is where it got to. */
+GOMEM_API GOMEM_MUST_USE enum gomem_status
+gomem_append_each(struct gomem_proc *p, const struct gomem_type *elem, struct gomem_slice *s,
+                  uint64_t *root, const void *values, size_t stride, int64_t n,
+                  struct gomem_error *err);
+/* copy(to, from): how many elements. */
+GOMEM_API int64_t gomem_copy(struct gomem_proc *p, const struct gomem_type *elem,
+                             const struct gomem_slice *to, const struct gomem_slice *from);
+/* s[low:high:max], sharing the array. */
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_slice(const struct gomem_type *elem,
+                                                       const struct gomem_slice *s,
+                                                       const struct gomem_bounds *bounds,
+                                                       struct gomem_slice *out,
+                                                       struct gomem_error *err);
+/* Is i an index of something of that length? */
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_check_index(int64_t i, int64_t length,
+                                                             struct gomem_error *err);
+
+/* string(bytes): an object unless it is shorter than two bytes. */
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_string(struct gomem_proc *p, const void *bytes,
+                                                        int64_t n, struct gomem_string *out,
+                                                        struct gomem_error *err);
+/* The sum of n strings. */
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_string_concat(struct gomem_proc *p,
+                                                               const struct gomem_string *parts,
+                                                               size_t n, struct gomem_string *out,
+                                                               struct gomem_error *err);
+/* []byte(s) */
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_string_bytes(struct gomem_proc *p,
+                                                              const struct gomem_string *s,
+                                                              struct gomem_slice *out,
+                                                              struct gomem_error *err);
+/* A value of type t as an interface: an object, unless the value is a pointer, a map, or small. */
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_interface(struct gomem_proc *p,
+                                                           const struct gomem_type *t,
+                                                           const void *value,
+                                                           struct gomem_interface *out,
+                                                           struct gomem_error *err);
+/* Where the value of an interface is, that is not nil. */
+GOMEM_API const void *gomem_interface_value(const struct gomem_interface *i);
+/* What make(chan T, n) allocates: Go's hchan, with room for n elements. */
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_make_chan(struct gomem_proc *p,
+                                                           const struct gomem_type *elem, int64_t n,
+                                                           void **out, struct gomem_error *err);
+
+/* The types of builders and buffers, for interfaces with pointers to them. */
+GOMEM_API const struct gomem_type *gomem_type_of_builder(void);
+GOMEM_API const struct gomem_type *gomem_type_of_buffer(void);
+
+/* strings.Builder. new: NULL if memory is out. */
+struct gomem_builder;
+GOMEM_API struct gomem_builder *gomem_builder_new(struct gomem_proc *p);
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_builder_grow(struct gomem_proc *p,
+                                                              struct gomem_builder *b, int64_t n,
+                                                              struct gomem_error *err);
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_builder_write(struct gomem_proc *p,
+                                                               struct gomem_builder *b,
+                                                               const void *bytes, int64_t n,
+                                                               struct gomem_error *err);
+GOMEM_API void gomem_builder_reset(struct gomem_proc *p, struct gomem_builder *b);
+/* Its bytes, of which only the first len are to be read. */
+GOMEM_API struct gomem_slice gomem_builder_bytes(const struct gomem_builder *b);
+
+/* bytes.Buffer. new: NULL if memory is out. */
+struct gomem_buffer;
+GOMEM_API struct gomem_buffer *gomem_buffer_new(struct gomem_proc *p);
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_buffer_grow(struct gomem_proc *p,
+                                                             struct gomem_buffer *b, int64_t n,
+                                                             struct gomem_error *err);
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_buffer_write(struct gomem_proc *p,
+                                                              struct gomem_buffer *b,
+                                                              const void *bytes, int64_t n,
+                                                              struct gomem_error *err);
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_buffer_truncate(struct gomem_buffer *b, int64_t n,
+                                                                 struct gomem_error *err);
+GOMEM_API void gomem_buffer_reset(struct gomem_buffer *b);
+/* What is unread, sharing the array. */
+GOMEM_API struct gomem_slice gomem_buffer_bytes(const struct gomem_buffer *b);
+GOMEM_API int64_t gomem_buffer_cap(const struct gomem_buffer *b);
+/* The next n bytes, or as many as there are (Next); or up to and with a delimiter (ReadBytes, which
+ * copies). They count as read. */
+GOMEM_API struct gomem_slice gomem_buffer_next(struct gomem_buffer *b, int64_t n);
+GOMEM_API struct gomem_slice gomem_buffer_next_until(struct gomem_buffer *b, uint8_t delimiter);
+GOMEM_API int64_t gomem_buffer_read(struct gomem_buffer *b, void *to, int64_t n);
+/* false: the last call was no successful read. */
+GOMEM_API GOMEM_MUST_USE bool gomem_buffer_unread_byte(struct gomem_buffer *b);
+
+/* --- Maps --- */
+
+/* A map; NULL is the nil map. t is the map's type everywhere. Two threads that use one at the same time, one
+ * of them writing, are told so: GOMEM_FATAL, and the call that came second did nothing. */
+struct gomem_map;
+
+/* make(map[K]E, hint) */
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_make_map(struct gomem_proc *p,
+                                                          const struct gomem_type *t, int64_t hint,
+                                                          struct gomem_map **out,
+                                                          struct gomem_error *err);
+GOMEM_API uint64_t gomem_map_len(const struct gomem_map *m);
+/* Copies the element of the key to elem (or NULL), which must not be in an object; *found says whether there
+ * is one. Until the P is given up, or an allocation, what the element points to is safe. */
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_map_get(struct gomem_proc *p,
+                                                         const struct gomem_type *t,
+                                                         struct gomem_map *m, const void *key,
+                                                         void *elem, bool *found,
+                                                         struct gomem_error *err);
+/* m[key] = elem */
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_map_set(struct gomem_proc *p,
+                                                         const struct gomem_type *t,
+                                                         struct gomem_map *m, const void *key,
+                                                         const void *elem, struct gomem_error *err);
+/* delete(m, key), clear(m) */
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_map_delete(struct gomem_proc *p,
+                                                            const struct gomem_type *t,
+                                                            struct gomem_map *m, const void *key,
+                                                            struct gomem_error *err);
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_map_clear(struct gomem_proc *p,
+                                                           const struct gomem_type *t,
+                                                           struct gomem_map *m,
+                                                           struct gomem_error *err);
+/* n entries from arrays; a stride of 0: always the first. With safepoints: m must be in a root. Somebody
+ * else who uses the map meanwhile fails. */
+GOMEM_API GOMEM_MUST_USE enum gomem_status
+gomem_map_set_many(struct gomem_proc *p, const struct gomem_type *t, struct gomem_map *m,
+                   const void *keys, size_t key_stride, const void *elems, size_t elem_stride,
+                   size_t n, struct gomem_error *err);
+/* The elements of n keys, of types without pointers; zeros where there is none, and found[i] is 0. With
+ * safepoints. */
+GOMEM_API GOMEM_MUST_USE enum gomem_status
+gomem_map_get_many(struct gomem_proc *p, const struct gomem_type *t, struct gomem_map *m,
+                   const void *keys, size_t key_stride, void *elems, uint8_t *found, size_t n,
+                   struct gomem_error *err);
+
+/* An iteration as range makes it. */
+struct gomem_map_iter {
+    uint64_t state[8];
+};
+
+/* roots: three slots of registered tables, which the iteration uses until its end. */
+GOMEM_API void gomem_map_iter_init(struct gomem_proc *p, struct gomem_map *m,
+                                   struct gomem_map_iter *it, uint64_t *const roots[3]);
+/* Where the key and the element of the next entry are; NULL: there is none. */
+GOMEM_API GOMEM_MUST_USE enum gomem_status
+gomem_map_iter_next(struct gomem_proc *p, const struct gomem_type *t, struct gomem_map_iter *it,
+                    uint64_t *const roots[3], const void **key, const void **elem, struct gomem_error *err);
+/* Copies the keys and elements, of types without pointers, of up to n entries: how many is in *n. With
+ * safepoints. */
+GOMEM_API GOMEM_MUST_USE enum gomem_status
+gomem_map_entries(struct gomem_proc *p, const struct gomem_type *t, struct gomem_map *m,
+                  uint64_t *const roots[3], void *keys, void *elems, size_t *n, struct gomem_error *err);
+/* Walks the map: GOMEM_CORRUPT with what is wrong. */
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_map_verify(struct gomem_proc *p,
+                                                            const struct gomem_type *t,
+                                                            struct gomem_map *m,
+                                                            struct gomem_error *err);
+
+/* --- Pools --- */
+
+/* A sync.Pool, with a root of its own; used by any threads at the same time. It must be deleted before its
+ * runtime is. */
+struct gomem_pool;
+/* The caller holds no P. */
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_pool_new(struct gomem_runtime *rt,
+                                                          struct gomem_pool **out,
+                                                          struct gomem_error *err);
+GOMEM_API void gomem_pool_delete(struct gomem_pool *pool);
+/* Something that was put, type 0 if there is nothing. */
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_pool_get(struct gomem_proc *p,
+                                                          struct gomem_pool *pool,
+                                                          struct gomem_interface *out,
+                                                          struct gomem_error *err);
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_pool_put(struct gomem_proc *p,
+                                                          struct gomem_pool *pool,
+                                                          const struct gomem_interface *x,
+                                                          struct gomem_error *err);
 
 /* --- About the library --- */
 

@@ -27,29 +27,43 @@ except ImportError as error:  # pragma: no cover
     raise
 
 from gomem._core import (
+    BoundsError,
+    Buffer,
+    Builder,
     BusyError,
     CorruptHeapError,
     Error,
     FatalError,
     HeapClosedError,
     InvalidPointerError,
+    Map,
+    PanicError,
     Ref,
     Roots,
+    Slice,
+    String,
     TraceError,
     Type,
+    UnhashableError,
     Weak,
 )
+from gomem.benchmem import BenchmarkResult, allocs_per_run, benchmem
 from gomem.finalizers import Cleanup, add_cleanup, keep_alive, set_finalizer
-from gomem.heap import Arena, Fragmentation, Heap, Lookup
+from gomem.heap import Arena, Fragmentation, Heap, Lookup, default_heap
 from gomem.sizeclasses import SizeClasses, SizeClassRules
 from gomem.span import Span
 from gomem.stats import Float64Histogram, MemStats
-from gomem.types import array, pointer, struct, type_of
+from gomem.types import array, map_of, pointer, slice_of, struct, type_of
+from gomem.values import Pool
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Arena",
+    "BenchmarkResult",
+    "BoundsError",
+    "Buffer",
+    "Builder",
     "BusyError",
     "Cleanup",
     "CorruptHeapError",
@@ -61,21 +75,32 @@ __all__ = [
     "HeapClosedError",
     "InvalidPointerError",
     "Lookup",
+    "Map",
     "MemStats",
+    "PanicError",
+    "Pool",
     "Ref",
     "Roots",
     "SizeClassRules",
     "SizeClasses",
+    "Slice",
     "Span",
+    "String",
     "TraceError",
     "Type",
     "Weak",
     "add_cleanup",
+    "UnhashableError",
+    "allocs_per_run",
     "array",
+    "benchmem",
     "build_info",
+    "default_heap",
     "keep_alive",
+    "map_of",
     "pointer",
     "set_finalizer",
+    "slice_of",
     "struct",
     "type_of",
 ]

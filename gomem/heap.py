@@ -15,6 +15,7 @@ from gomem.finalizers import Finalizers
 from gomem.sizeclasses import SizeClasses, counted, integer, shown
 from gomem.span import Span
 from gomem.stats import Float64Histogram, MemStats, gc_metrics
+from gomem.values import Values
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -156,7 +157,7 @@ def _choice(value: str, name: str, choices: dict[str, int]) -> int:
     return choices[value]
 
 
-class Heap(_core.Heap):
+class Heap(Values, _core.Heap):
     """A heap of its own, with Go 1.26's allocator; many may exist.
 
     procs: number of Ps, each with a cache of its own; by default one a CPU this process may use
@@ -553,6 +554,20 @@ class Heap(_core.Heap):
         record, slots = self._span_at(integer(address, "an address"))
         span = _tables.records(record, _tables.SPAN)[0]
         return Span._from_record(span, slots, self.size_class_table.page_size)
+
+
+# --- The default heap ---
+
+_default_lock = threading.Lock()
+_default: list[Heap] = []
+
+
+def default_heap() -> Heap:
+    """The heap that is used where none is given, made when it is first asked for or was closed."""
+    with _default_lock:
+        if not _default or _default[0].closed:
+            _default[:] = [Heap()]
+        return _default[0]
 
 
 # --- Fork: the child gets heaps that work, with no lock held by a thread that is not there. ---

@@ -13,8 +13,17 @@ from collections.abc import Mapping
 
 from gomem._core import Type, basic_types
 
-_ALIASES = {"byte": "uint8", "rune": "int32", "int": "int64", "uint": "uint64"}
+_ALIASES = {
+    "byte": "uint8",
+    "rune": "int32",
+    "int": "int64",
+    "uint": "uint64",
+    "interface {}": "any",
+    "interface{}": "any",
+}
 _ARRAY = re.compile(r"\[\s*(\d+)\s*\](.+)", re.DOTALL)
+
+_SLICE = re.compile(r"\[\s*\](.+)", re.DOTALL)
 
 _MAX_DEPTH = 100  # of * and [n] in a notation
 _MAX_DIGITS = 20
@@ -59,11 +68,31 @@ def struct(
 
 
 def type_of(notation: Type | str) -> Type:
-    """The Type for Go's notation: ``int64``, ``[4]uint8``, ``*[2]float32``, ``unsafe.Pointer`` ...
+    """The Type for Go's notation: ``int64``, ``[4]uint8``, ``*[2]float32``, ``map[string][]any`` ...
 
     ``int`` and ``uint`` have 64 bits. Raises ValueError for anything that is not understood.
     """
     return _parse(notation, None, [])
+
+
+def _map_parts(text: str) -> tuple[str, str]:
+    """Key and element of map[key]elem."""
+    depth = 0
+    for at, char in enumerate(text):
+        depth += (char == "[") - (char == "]")
+        if char == "]" and depth == 0:
+            return text[4:at], text[at + 1 :]
+    raise ValueError(f"{text[:200]!r} is no type: the bracket is not closed")
+
+
+def slice_of(elem: Type | str) -> Type:
+    """The type ``[]elem``."""
+    return Type._slice(type_of(elem))
+
+
+def map_of(key: Type | str, elem: Type | str) -> Type:
+    """The type ``map[key]elem``. Raises ValueError if keys cannot be compared."""
+    return Type._map(type_of(key), type_of(elem))
 
 
 def _check_name(name: str) -> None:
@@ -91,6 +120,14 @@ def _parse(notation: Type | str, own_name: str | None, own: list[Type], _depth: 
             own.append(Type._pointer(f"*{own_name}"))
             return own[-1]
         return pointer(_parse(text[1:], own_name, own, _depth + 1))
+    if text.startswith("map["):
+        key, elem = _map_parts(text)
+        return Type._map(
+            _parse(key, own_name, own, _depth + 1), _parse(elem, own_name, own, _depth + 1)
+        )
+    match = _SLICE.fullmatch(text)
+    if match:
+        return Type._slice(_parse(match[1], own_name, own, _depth + 1))
     match = _ARRAY.fullmatch(text)
     if match:
         if len(match[1]) > _MAX_DIGITS:
@@ -103,5 +140,5 @@ def _parse(notation: Type | str, own_name: str | None, own: list[Type], _depth: 
         hint = " (a struct cannot contain itself)" if text == own_name else ""
         raise ValueError(
             f"{text[:200]!r} is no type that gomem knows{hint}: use a basic type ({', '.join(basic)}), "
-            f"*T, [n]T, unsafe.Pointer, or a gomem.Type"
+            f"*T, [n]T, []T, map[K]V, unsafe.Pointer, or a gomem.Type"
         ) from None

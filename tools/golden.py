@@ -6,10 +6,10 @@ metrics.json         the metrics of runtime/metrics
 malloc_roundup.json  slots of allocations, alignments, packing of tiny objects: measured
 finalizers.json      what small programs with finalizers, cleanups and weak pointers do
 pacer.json           what Go's pacer does in the scenarios of its own tests, cycle by cycle
+values/*.json        slices, maps, buffers, strings, pools, panics, results of benchmarks: measured
 
-The first is read from GOROOT, the last from the log of Go's tests, that of finalizers is what
-tools/golden_finalizers.go prints; the others are what
-tools/golden_runtime.go prints. Facts only.
+The first is read from GOROOT, that of the pacer from the log of Go's tests, the others are what the
+programs tools/golden_*.go print. Facts only.
 """
 
 from __future__ import annotations
@@ -83,6 +83,11 @@ def pacer() -> dict[str, Any]:
     return {name: scenarios[name] for name in sorted(scenarios)}
 
 
+def values() -> dict[str, Any]:
+    """What tools/golden_values.go prints: the contents of the files in values/, by name."""
+    return printed("golden_values.go")
+
+
 def everything() -> dict[str, Any]:
     """The contents of the files, by name."""
     measured = printed("golden_runtime.go")
@@ -108,9 +113,12 @@ def dump(value: Any, indent: str = "") -> str:
 
 
 def main() -> None:
-    GOLDEN.mkdir(parents=True, exist_ok=True)
+    (GOLDEN / "values").mkdir(parents=True, exist_ok=True)
     version = go_version()
-    for name, contents in everything().items():
+    files = everything() | {f"values/{name}": contents for name, contents in values().items()}
+    for name, contents in files.items():
+        if isinstance(contents, list):
+            contents = {"rows": contents}
         path = GOLDEN / f"{name}.json"
         path.write_text(dump({"go": version, **contents}) + "\n")
         print(f"{path}: {path.stat().st_size} bytes")

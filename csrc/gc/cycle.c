@@ -68,6 +68,7 @@ static void set_phase(struct gc *gc, enum gc_phase phase)
 /* pre: the world is stopped, everything is swept. */
 static void begin_marking(struct gc *gc)
 {
+    gc_run_hooks(gc);
     for (uint32_t i = 0; i < gc->sched->nps && !MUTATED(NO_TINY_RETIRE); i++)
         tiny_retire(gc->sched->ps[i].mcache);
     pace_report_all(gc);

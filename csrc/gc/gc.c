@@ -254,6 +254,37 @@ void gc_end(struct gc *gc)
     park_wake(&gc->finished, PARK_WAKE_ALL);
 }
 
+void gc_add_hook(struct gc *gc, struct gomem_gc_hook *hook)
+{
+    lock(&gc->lock);
+    hook->prev = NULL;
+    hook->next = gc->hooks;
+    if (gc->hooks != NULL)
+        gc->hooks->prev = hook;
+    gc->hooks = hook;
+    unlock(&gc->lock);
+}
+
+void gc_remove_hook(struct gc *gc, struct gomem_gc_hook *hook)
+{
+    lock(&gc->lock);
+    if (hook->prev != NULL)
+        hook->prev->next = hook->next;
+    else
+        gc->hooks = hook->next;
+    if (hook->next != NULL)
+        hook->next->prev = hook->prev;
+    unlock(&gc->lock);
+}
+
+void gc_run_hooks(struct gc *gc)
+{
+    lock(&gc->lock);
+    for (struct gomem_gc_hook *hook = gc->hooks; hook != NULL; hook = hook->next)
+        hook->f(hook->arg);
+    unlock(&gc->lock);
+}
+
 void gc_delete(struct gc *gc)
 {
     free(gc->step.buffer);

@@ -94,6 +94,8 @@ struct gc {
     void (*on_start)(void *), (*on_swept)(void *);
     void *hooks_arg; /* const */
 
+    struct gomem_gc_hook *hooks; /* under lock */
+
     /* Helpers. */
     unsigned nhelpers;     /* atomic, written under lock, or after the thread's end */
     struct gc_helper helpers[MAX_HELPERS];
@@ -135,6 +137,11 @@ void gc_advance_clock(struct gc *gc, int64_t ns);
 void gc_fork_prepare(struct gc *gc);
 void gc_fork_parent(struct gc *gc);
 void gc_fork_child(struct gc *gc);
+
+/* See gomem_add_gc_hook. run: pre: the world is stopped. */
+void gc_add_hook(struct gc *gc, struct gomem_gc_hook *hook);
+void gc_remove_hook(struct gc *gc, struct gomem_gc_hook *hook);
+void gc_run_hooks(struct gc *gc);
 
 /* Asks the thread for a cycle, unless one runs. */
 void gc_trigger(struct gc *gc);

@@ -48,6 +48,7 @@ static struct type *type_alloc(enum gomem_kind kind, const char *name, size_t si
                        .gcmask = mask,
                        .kind = kind,
                        .align = align,
+                       .comparable = true,
                        .name = copy,
                        .references = 1};
     return t;
@@ -59,14 +60,20 @@ struct type *type_new_basic(enum gomem_kind kind, struct gomem_error *err)
         error_set(err, GOMEM_INVALID_VALUE, "kind %d is not a basic kind", (int)kind);
         return NULL;
     }
-    return type_alloc(kind, basics[kind].name, basics[kind].size, basics[kind].align, 0, err);
+    struct type *t =
+        type_alloc(kind, basics[kind].name, basics[kind].size, basics[kind].align, 0, err);
+    if (t != NULL)
+        t->regular = kind < GOMEM_FLOAT32; /* zeros have signs, and NaN is not NaN */
+    return t;
 }
 
 struct type *type_new_pointer(const char *name, struct gomem_error *err)
 {
     struct type *t = type_alloc(GOMEM_POINTER, name, PTR_SIZE, PTR_SIZE, PTR_SIZE, err);
-    if (t != NULL)
+    if (t != NULL) {
         bitmap_set(t->gcmask, 0);
+        t->regular = true;
+    }
     ASSERT_SLOW(t == NULL || type_verify(t));
     return t;
 }
@@ -104,6 +111,8 @@ struct type *type_new_array(const struct type *elem, size_t length, struct gomem
     type_retain(elem);
     t->elem = elem;
     t->length = length;
+    t->comparable = elem->comparable;
+    t->regular = elem->regular;
     ASSERT_SLOW(type_verify(t));
     return t;
 }
@@ -143,10 +152,16 @@ struct type *type_new_struct(const char *name, const char *const *field_names,
         goto free_fields;
     t->fields = fields;
     t->nfields = nfields;
+    t->regular = true;
+    size_t nbytes = 0;
     for (size_t i = 0; i < nfields; i++) {
         type_retain(field_types[i]);
         mask_copy(t, field_types[i], fields[i].offset);
+        t->comparable &= field_types[i]->comparable;
+        t->regular &= field_types[i]->regular;
+        nbytes += field_types[i]->size;
     }
+    t->regular &= nbytes == t->size; /* padding can be anything */
     ASSERT_SLOW(type_verify(t));
     return t;
 
@@ -162,6 +177,133 @@ no_memory:
     return NULL;
 }
 
+/* --- Values of several words --- */
+
+struct type *type_new_string(struct gomem_error *err)
+{
+    struct type *t =
+        type_alloc(GOMEM_STRING, "string", 2 * PTR_SIZE, PTR_SIZE, PTR_SIZE, err);
+    if (t != NULL)
+        bitmap_set(t->gcmask, 0);
+    return t;
+}
+
+struct type *type_new_any(struct gomem_error *err)
+{
+    struct type *t =
+        type_alloc(GOMEM_INTERFACE, "interface {}", 2 * PTR_SIZE, PTR_SIZE, 2 * PTR_SIZE, err);
+    if (t != NULL) {
+        bitmap_set(t->gcmask, 0);
+        bitmap_set(t->gcmask, 1);
+    }
+    return t;
+}
+
+struct type *type_new_slice(const struct type *elem, struct gomem_error *err)
+{
+    char *name;
+    if (asprintf(&name, "[]%s", elem->name) < 0) {
+        error_set(err, GOMEM_OUT_OF_MEMORY, "out of memory making type []%s", elem->name);
+        return NULL;
+    }
+    struct type *t = type_alloc(GOMEM_SLICE, name, 3 * PTR_SIZE, PTR_SIZE, PTR_SIZE, err);
+    free(name);
+    if (t == NULL)
+        return NULL;
+    bitmap_set(t->gcmask, 0);
+    t->comparable = false;
+    type_retain(elem);
+    t->elem = elem;
+    return t;
+}
+
+/* --- Maps --- */
+
+static struct type *struct_of_two(const char *name, const char *const names[2],
+                                  const struct type *first, const struct type *second,
+                                  struct gomem_error *err)
+{
+    return type_new_struct(name, names, (const struct type *const[]){first, second}, 2, err);
+}
+
+/* The group of a map with such slots; takes over nothing. */
+static struct type *map_group(const char *name, const struct type *slot, struct gomem_error *err)
+{
+    struct type *slots = type_new_array(slot, MAP_GROUP_SLOTS, err);
+    struct type *ctrl = slots == NULL ? NULL : type_new_basic(GOMEM_UINT64, err);
+    struct type *group =
+        ctrl == NULL ? NULL
+                     : struct_of_two(name, (const char *const[]){"ctrl", "slots"}, ctrl, slots, err);
+    type_release(slots);
+    type_release(ctrl);
+    return group;
+}
+
+/* Can two keys be equal that are not the same in all bits? */
+static bool needs_key_update(const struct type *t)
+{
+    if (t->kind == GOMEM_ARRAY)
+        return needs_key_update(t->elem);
+    for (size_t i = 0; i < t->nfields; i++)
+        if (needs_key_update(t->fields[i].type))
+            return true;
+    return t->kind != GOMEM_STRUCT && !t->regular;
+}
+
+static bool map_layout_init(struct map_layout *m, const char *name, const struct type *key,
+                            const struct type *elem, struct gomem_error *err)
+{
+    bool ok = false;
+    struct type *slot = NULL, *pointer = type_new_pointer("unsafe.Pointer", err);
+    if (pointer == NULL)
+        return false;
+    m->key = key;
+    m->elem = elem;
+    m->indirect_key = key->size > MAP_MAX_INLINE;
+    m->indirect_elem = elem->size > MAP_MAX_INLINE;
+    m->update_key = needs_key_update(key);
+    slot = struct_of_two(name, (const char *const[]){"key", "elem"},
+                         m->indirect_key ? pointer : key, m->indirect_elem ? pointer : elem, err);
+    m->group = slot == NULL ? NULL : map_group(name, slot, err);
+    if (m->group != NULL) {
+        m->slot_size = (uint32_t)slot->size;
+        m->elem_offset = (uint32_t)slot->fields[1].offset;
+        ok = true;
+    }
+    type_release(pointer);
+    type_release(slot);
+    return ok;
+}
+
+struct type *type_new_map(const struct type *key, const struct type *elem, struct gomem_error *err)
+{
+    if (!key->comparable) {
+        error_set(err, GOMEM_INVALID_VALUE, "invalid map key type %s", key->name);
+        return NULL;
+    }
+    char *name;
+    if (asprintf(&name, "map[%s]%s", key->name, elem->name) < 0) {
+        error_set(err, GOMEM_OUT_OF_MEMORY, "out of memory making type map[%s]%s", key->name,
+                  elem->name);
+        return NULL;
+    }
+    struct type *t = type_alloc(GOMEM_MAP, name, PTR_SIZE, PTR_SIZE, PTR_SIZE, err);
+    if (t != NULL && !map_layout_init(&t->map, name, key, elem, err)) {
+        type_release(t);
+        t = NULL;
+    }
+    free(name);
+    if (t == NULL)
+        return NULL;
+    bitmap_set(t->gcmask, 0);
+    t->comparable = false;
+    type_retain(key);
+    type_retain(elem);
+    t->key = key;
+    t->elem = elem;
+    return t;
+}
+
 void type_retain(const struct type *t)
 {
     fetch_add_relaxed(&((struct type *)t)->references, 1);
@@ -173,6 +315,8 @@ void type_release(const struct type *constant)
     if (t == NULL || fetch_sub_acq_rel(&t->references, 1) != 1) /* with every other release */
         return;
     type_release(t->elem);
+    type_release(t->key);
+    type_release(t->map.group);
     for (size_t i = 0; i < t->nfields; i++) {
         type_release(t->fields[i].type);
         free(t->fields[i].name);

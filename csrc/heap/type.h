@@ -4,8 +4,11 @@
  * this machine, and immutable afterwards. The heap keeps only its address, in malloc headers and in
  * spans of large objects, so a type must outlive every heap it was allocated in.
  *
+ * Maps are laid out here too, because the group of eight slots that their tables consist of is a type
+ * like any other: the collector has to know its pointers.
+ *
  * Concurrency: const once made; the reference count is atomic.
- * Go: internal/abi/type.go, cmd/compile/internal/types/size.go.
+ * Go: internal/abi/type.go, internal/abi/map.go, cmd/compile/internal/types/size.go.
  */
 #ifndef GOMEM_HEAP_TYPE_H
 #define GOMEM_HEAP_TYPE_H
@@ -24,6 +27,17 @@ struct type_field {
     size_t offset;
 };
 
+/* What the code of maps needs to know of a map type. */
+struct map_layout {
+    const struct type *group; /* struct { ctrl uint64; slots [8]struct { key K; elem E } } */
+    const struct type *key, *elem;
+    uint32_t slot_size, elem_offset; /* bytes; of the element in its slot */
+    bool indirect_key, indirect_elem; /* larger than MAP_MAX_INLINE: the slot has a pointer to it */
+    bool update_key;                  /* equal keys can differ in their bits */
+};
+
+enum { MAP_GROUP_SLOTS = 8, MAP_MAX_INLINE = 128 };
+
 /* Invariants (type_verify): align divides size; ptr_bytes is a multiple of PTR_SIZE, at most size;
  * bit i of gcmask is set iff word i holds a pointer, and the last word below ptr_bytes does. */
 struct type {
@@ -33,7 +47,11 @@ struct type {
     enum gomem_kind kind;
     uint32_t align;
     char *name;
-    const struct type *elem; /* GOMEM_ARRAY */
+    bool comparable;   /* by ==: may be a map's key */
+    bool regular;      /* equal means equal in all bytes */
+    const struct type *elem; /* GOMEM_ARRAY, GOMEM_SLICE, GOMEM_MAP */
+    const struct type *key;  /* GOMEM_MAP */
+    struct map_layout map;   /* GOMEM_MAP */
     size_t length;           /* GOMEM_ARRAY: elements */
     struct type_field *fields; /* GOMEM_STRUCT */
     size_t nfields;
@@ -48,6 +66,13 @@ struct type *type_new_array(const struct type *elem, size_t length, struct gomem
 struct type *type_new_struct(const char *name, const char *const *field_names,
                              const struct type *const *field_types, size_t nfields,
                              struct gomem_error *err);
+struct type *type_new_string(struct gomem_error *err);
+/* The interface without methods. */
+struct type *type_new_any(struct gomem_error *err);
+struct type *type_new_slice(const struct type *elem, struct gomem_error *err);
+/* GOMEM_INVALID_VALUE, too, if keys cannot be compared. */
+struct type *type_new_map(const struct type *key, const struct type *elem,
+                          struct gomem_error *err);
 
 void type_retain(const struct type *t);
 void type_release(const struct type *t);

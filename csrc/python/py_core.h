@@ -28,7 +28,8 @@
 
 struct state {
     PyTypeObject *heap_type, *ref_type, *roots_type, *type_type, *size_classes_type, *trace_type,
-        *replay_type, *weak_type;
+        *replay_type, *weak_type, *slice_type, *string_type, *builder_type, *buffer_type,
+        *map_type, *map_iter_type, *pool_type;
     PyObject *error;           /* gomem.Error */
     PyObject *invalid_pointer; /* gomem.InvalidPointerError */
     PyObject *heap_closed;     /* gomem.HeapClosedError */
@@ -36,6 +37,8 @@ struct state {
     PyObject *busy;            /* gomem.BusyError */
     PyObject *trace_error;     /* gomem.TraceError */
     PyObject *fatal_error;     /* gomem.FatalError */
+    PyObject *panic;           /* gomem.PanicError, and its kinds: */
+    PyObject *bounds, *unhashable;
     PyObject *basic_types;     /* dict: name -> Type */
 };
 
@@ -61,7 +64,9 @@ struct py_heap {
     PyObject *records;        /* dict: what finalizers and cleanups are to call; NULL when closed */
     uint64_t last_record;     /* key of the last one */
     struct bell *bell;        /* rung when something is to be called; NULL: nobody listens */
-    PyObject *types;          /* set of the types allocated here, which must outlive the heap */
+    PyObject *types;          /* dict: address -> type allocated here, which must outlive the heap */
+    bool guarded;             /* there are Go values: see py_values.h */
+    bool dangles;             /* an object with pointers was freed */
     PyObject *last_type;      /* borrowed from types: the one used last */
     PyObject *weakrefs, *dict;
 };
@@ -75,6 +80,8 @@ struct py_ref {
     uint64_t address;     /* 0: freed. Of a part: offset into the owner */
     uint64_t size;        /* bytes asked for */
     uint64_t *root;       /* slot with the address; NULL: none is needed */
+    bool scan;            /* the object has, or may have, pointers */
+    bool found;           /* by its address, which says nothing of what it is */
     Py_ssize_t exports;
     PyObject *weakrefs;
 };
@@ -95,6 +102,7 @@ struct py_roots {
     struct sorted_address *sorted; /* made when first needed */
     Py_ssize_t live;
     bool freeing; /* its objects are being freed: none is given out any more */
+    bool scan;    /* its objects can have pointers */
     struct gomem_root_table table; /* of addresses, registered while heap is set */
     PyObject *weakrefs;
 };
@@ -105,7 +113,11 @@ struct py_type {
     struct gomem_type *t;
     PyObject *name;
     PyObject *elem;   /* of a pointer: Type, or its name until it is known, or None (unsafe.Pointer);
-                       * of an array: Type */
+                       * of an array, a slice, a map: Type */
+    PyObject *key;    /* of a map: Type */
+    PyObject *slice;  /* the type of slices of it, once there is one */
+    bool guarded;     /* it has strings, slices, maps or interfaces, or pointers to what has some: see
+                       * py_values.h */
     PyObject *fields; /* of a struct: dict name -> (offset, Type) */
     Py_ssize_t length; /* of an array */
     PyObject *weakrefs;
@@ -232,6 +244,13 @@ PyObject *heap_step(PyObject *self, PyObject *arg);
 PyObject *heap_step_phase(PyObject *self, PyObject *arg);
 PyObject *heap_step_shades(PyObject *self, PyObject *arg);
 PyObject *heap_graph(PyObject *self, PyObject *arg);
+/* py_values.c */
+/* Keeps the type alive as long as the heap; -1 with an exception. */
+int heap_keep_type(struct py_heap *h, PyObject *type);
+/* From now on there may be Go values in the heap; false with an exception. */
+bool heap_guard(struct py_heap *h);
+PyObject *raise_guarded(struct py_heap *h); /* what cannot be freed for that */
+PyObject *heap_make_chan(PyObject *self, PyObject *args);
 
 /* py_refs.c: slots that are roots. An object that exists is safe from the collector only while a root
  * leads to it: its address is put into the slot (gomem_init_root) before the P is given up that allocated or
@@ -246,7 +265,9 @@ extern HIDDEN PyType_Spec ref_spec;
  * the Ref's, or is given back; NULL if size is 0. */
 PyObject *ref_for(struct py_heap *h, uint64_t address, uint64_t size, struct py_type *type,
                   uint64_t *root);
-/* The same for an object that was found by its address. */
+/* A part of what owner names, at offset. */
+PyObject *ref_part(struct py_ref *owner, struct py_type *type, uint64_t offset);
+/* The same for an object that was found by its address, or by a pointer. */
 PyObject *ref_found(struct py_heap *h, uint64_t address, uint64_t size, struct py_type *type,
                     uint64_t *root);
 PyObject *ref_new(struct py_heap *h, uint64_t address, uint64_t size, struct py_type *type,
@@ -256,8 +277,6 @@ static inline bool ref_is_there(const struct py_ref *ref)
 {
     return (ref->owner != NULL ? ref->owner : ref)->address != 0;
 }
-/* A part of what owner names, at offset. */
-PyObject *ref_part(struct py_ref *owner, struct py_type *type, uint64_t offset);
 /* Address of what the Ref names; 0 if it was freed. */
 static inline uint64_t ref_raw_address(const struct py_ref *ref)
 {
@@ -284,6 +303,21 @@ void heap_bell_free(struct py_heap *h);
 extern HIDDEN PyType_Spec weak_spec;
 
 /* py_fields.c: values in memory. */
+/* A value of one word or two as it will be in memory. */
+struct value {
+    unsigned char bytes[16];
+    size_t size;
+};
+/* Converts a number, a bool or a pointer; -1 with an exception. It may run Python code. */
+int value_convert(struct value *out, struct py_heap *h, struct py_type *type, PyObject *value,
+                  const char *what);
+int wrong_type(const char *what, struct py_type *type, PyObject *value); /* raises TypeError */
+/* A number or a bool at an address in memory. */
+PyObject *number_load(struct py_type *type, const void *at);
+/* The Ref of what a pointer leads to, whose address is in root, which becomes the Ref's or is given back. */
+PyObject *pointer_load(struct py_heap *h, struct py_type *type, uint64_t address, uint64_t *root);
+/* The same of a pointer to t; NULL: unsafe.Pointer. */
+PyObject *pointer_to_load(struct py_heap *h, struct py_type *t, uint64_t address, uint64_t *root);
 PyObject *value_load(struct py_ref *ref, struct py_type *type, uint64_t offset);
 int value_store(struct py_ref *ref, struct py_type *type, uint64_t offset, PyObject *value,
                 const char *what);
@@ -307,6 +341,8 @@ extern HIDDEN PyType_Spec roots_spec;
 PyObject *roots_alloc_many(struct py_heap *h, PyObject *sizes, PyObject *count, bool noscan);
 PyObject *roots_free_many(struct py_heap *h, PyObject *what);
 PyObject *roots_held(struct py_heap *h);
+/* Has a table this object, which can have no pointers? */
+bool roots_have_noscan(struct py_heap *h, uint64_t address);
 /* Strikes an address that is being freed from all tables. */
 void roots_forget(struct py_heap *h, uint64_t address);
 
@@ -322,6 +358,10 @@ void replays_forget(struct py_heap *h, uint64_t address);
 /* py_type.c */
 extern HIDDEN PyType_Spec type_spec;
 int types_init(PyObject *module, struct state *st);
+/* One of the types that need no definition; borrowed. */
+struct py_type *type_basic(struct state *st, const char *name);
+/* The type []elem: a new reference, NULL with an exception. */
+struct py_type *type_slice_of(struct py_type *elem);
 /* Resolves the name of a pointer's element; borrowed, Py_None for unsafe.Pointer. */
 PyObject *type_elem(struct py_type *t);
 /* Are they identical in Go's sense: the same, or pointers or arrays of identical types? */

@@ -10,25 +10,32 @@
 static const struct {
     const char *name, *doc;
     size_t slot;
-    bool value_error;
+    enum { VALUE, RUNTIME, PANIC_INDEX, PANIC_TYPE } base;
 } exceptions[] = {
     {"gomem.InvalidPointerError",
      "An address or Ref that names no allocated object of this heap: misaligned, interior, foreign,\n"
      "or freed. Nothing has changed.",
-     offsetof(struct state, invalid_pointer), true},
+     offsetof(struct state, invalid_pointer), VALUE},
     {"gomem.HeapClosedError", "The heap was closed; its objects are gone.",
-     offsetof(struct state, heap_closed), true},
+     offsetof(struct state, heap_closed), VALUE},
     {"gomem.CorruptHeapError",
      "Heap.verify() found a broken invariant. The message says which one, and where.",
-     offsetof(struct state, corrupt_heap), false},
+     offsetof(struct state, corrupt_heap), RUNTIME},
     {"gomem.BusyError",
      "A cycle of the collector is stepped (Heap.step_gc), so that no other can begin. Nothing has changed.",
-     offsetof(struct state, busy), false},
+     offsetof(struct state, busy), RUNTIME},
     {"gomem.TraceError", "A file is not the Go execution trace it should be.",
-     offsetof(struct state, trace_error), true},
+     offsetof(struct state, trace_error), VALUE},
+    {"gomem.PanicError",
+     "Where a Go program would panic. The message is the text of the panic.",
+     offsetof(struct state, panic), RUNTIME},
+    {"gomem.BoundsError", "An index or a slice bound is out of range: a panic, and an IndexError.",
+     offsetof(struct state, bounds), PANIC_INDEX},
+    {"gomem.UnhashableError", "A map key cannot be hashed: a panic, and a TypeError.",
+     offsetof(struct state, unhashable), PANIC_TYPE},
     {"gomem.FatalError",
      "Where a Go program would stop with a fatal error. The message is what Go prints.",
-     offsetof(struct state, fatal_error), false},
+     offsetof(struct state, fatal_error), RUNTIME},
 };
 
 static PyObject **slot_of(struct state *st, size_t slot)
@@ -43,8 +50,11 @@ int errors_init(PyObject *module, struct state *st)
     if (st->error == NULL || PyModule_AddObjectRef(module, "Error", st->error) < 0)
         return -1;
     for (size_t i = 0; i < Py_ARRAY_LENGTH(exceptions); i++) {
-        PyObject *base = exceptions[i].value_error ? PyExc_ValueError : PyExc_RuntimeError;
-        PyObject *bases = PyTuple_Pack(2, st->error, base);
+        PyObject *const more[] = {PyExc_ValueError, PyExc_RuntimeError, PyExc_IndexError,
+                                  PyExc_TypeError};
+        bool is_panic = exceptions[i].base >= PANIC_INDEX;
+        PyObject *bases =
+            PyTuple_Pack(2, is_panic ? st->panic : st->error, more[exceptions[i].base]);
         if (bases == NULL)
             return -1;
         PyObject *e =
@@ -88,6 +98,15 @@ PyObject *raise_error(struct state *st, const struct gomem_error *err)
         break;
     case GOMEM_FATAL:
         kind = st->fatal_error;
+        break;
+    case GOMEM_PANIC:
+        kind = st->panic;
+        break;
+    case GOMEM_PANIC_BOUNDS:
+        kind = st->bounds;
+        break;
+    case GOMEM_PANIC_HASH:
+        kind = st->unhashable;
         break;
     }
     /* Names in a message are the user's, and it may have been cut within a character. */

@@ -6,7 +6,7 @@
  * access.
  * Go: assignment and dereferencing, with the checks of a language that is not checked at compile time.
  */
-#include "python/py_core.h"
+#include "python/py_values.h"
 
 #include <math.h>
 
@@ -38,54 +38,59 @@ static bool int_range(enum gomem_kind kind, bool *is_signed, unsigned *bits)
     return true;
 }
 
-static PyObject *load_pointer(struct py_ref *ref, struct py_type *type, const char *at)
+/* May the object, whose type says so, be something else in truth? */
+static bool is_doubtful(struct py_heap *h, const struct py_type *t, uint64_t address)
 {
-    struct py_heap *h = ref->heap;
+    return h->guarded && h->dangles && t != NULL && gomem_type_pointer_bytes(t->t) != 0 &&
+           refs_find(h, address) == NULL;
+}
+
+PyObject *pointer_load(struct py_heap *h, struct py_type *type, uint64_t address, uint64_t *root)
+{
     PyObject *elem = type_elem(type);
-    if (elem == NULL)
-        return NULL;
-    struct py_type *t = elem == Py_None ? NULL : (struct py_type *)elem;
-    uint64_t *root = heap_usable(h) ? root_take(h) : NULL;
-    struct gomem_proc *p = root != NULL ? heap_settled_proc(h) : NULL;
+    if (elem != NULL)
+        return pointer_to_load(h, elem == Py_None ? NULL : (struct py_type *)elem, address, root);
+    root_give(h, root);
+    return NULL;
+}
+
+PyObject *pointer_to_load(struct py_heap *h, struct py_type *t, uint64_t address, uint64_t *root)
+{
+    struct gomem_proc *p = heap_settled_proc(h);
     if (p == NULL) {
         root_give(h, root);
         return NULL;
     }
-    /* Only now: while the P is held nobody collects what the pointer leads to. */
-    uint64_t address = 0;
-    if (ref_is_there(ref))
-        memcpy(&address, at, sizeof address);
     struct gomem_lookup l;
     size_t offset;
     gomem_proc_lookup(p, address, &l);
     bool there = l.place == GOMEM_PLACE_OBJECT && l.object == address;
     bool fits = t == NULL || gomem_proc_type_fits(p, t->t, address, &offset);
-    if (there && fits)
-        gomem_write_pointer(p, (void **)root, (void *)(uintptr_t)address);
     gomem_proc_release(p);
-    if (there && fits)
+    if (there && fits && !is_doubtful(h, t, address))
         return ref_found(h, address, t == NULL ? l.size : gomem_type_size(t->t), t, root);
     root_give(h, root);
-    if (address == 0 && ref_is_there(ref))
+    if (address == 0)
         Py_RETURN_NONE;
     if (l.place == GOMEM_PLACE_ZEROBASE)
         return ref_for(h, address, 0, t, NULL);
     if (!there)
         return raise_pointer(h->state, "the pointer %p dangles: there is no object any more",
                              (void *)(uintptr_t)address);
+    if (fits)
+        return raise_pointer(h->state,
+                             "the pointer %p may dangle: objects with pointers were freed before "
+                             "there were Go values in this heap",
+                             (void *)(uintptr_t)address);
     return raise_pointer(h->state, "the pointer %p dangles: the object there is no %s any more",
                          (void *)(uintptr_t)address, gomem_type_name(t->t));
 }
 
-PyObject *value_load(struct py_ref *ref, struct py_type *type, uint64_t offset)
+PyObject *number_load(struct py_type *type, const void *at)
 {
-    uint64_t address = ref_address(ref);
-    if (address == 0)
-        return NULL;
-    const char *at = (const char *)(uintptr_t)(address + offset);
-    enum gomem_kind kind = gomem_type_kind(type->t);
     bool is_signed;
     unsigned bits;
+    enum gomem_kind kind = gomem_type_kind(type->t);
     if (int_range(kind, &is_signed, &bits)) {
         uint64_t raw = 0;
         memcpy(&raw, at, bits / 8);
@@ -97,7 +102,7 @@ PyObject *value_load(struct py_ref *ref, struct py_type *type, uint64_t offset)
     double d[2];
     switch (kind) {
     case GOMEM_BOOL:
-        return PyBool_FromLong(*at != 0);
+        return PyBool_FromLong(*(const char *)at != 0);
     case GOMEM_FLOAT32:
         memcpy(f, at, sizeof f[0]);
         return PyFloat_FromDouble((double)f[0]);
@@ -110,22 +115,47 @@ PyObject *value_load(struct py_ref *ref, struct py_type *type, uint64_t offset)
     case GOMEM_COMPLEX128:
         memcpy(d, at, sizeof d);
         return PyComplex_FromDoubles(d[0], d[1]);
-    case GOMEM_POINTER:
-        return load_pointer(ref, type, at);
     default:
-        PyErr_Format(PyExc_SystemError, "kind %d has no value", (int)kind);
+        PyErr_Format(PyExc_SystemError, "kind %d is no number", (int)kind);
         return NULL;
     }
 }
 
+/* What comes into memory of a Ref that needs more than a look: a pointer, a string ... */
+static PyObject *load_rooted(struct py_ref *ref, struct py_type *type, uint64_t offset)
+{
+    struct py_heap *h = ref->heap;
+    struct snapshot s;
+    if (!snapshot_prepare(&s, h, type))
+        return NULL;
+    struct gomem_proc *p = heap_settled_proc(h);
+    bool there = p != NULL && ref_is_there(ref);
+    /* Only now: while the P is held nobody collects what the pointers lead to. */
+    if (there)
+        snapshot_copy(&s, p, (const char *)(uintptr_t)(ref_raw_address(ref) + offset));
+    if (p != NULL)
+        gomem_proc_release(p);
+    PyObject *value = there ? snapshot_value(&s) : NULL;
+    snapshot_end(&s);
+    if (p != NULL && !there)
+        raise_pointer(h->state, "the object was freed");
+    return value;
+}
+
+PyObject *value_load(struct py_ref *ref, struct py_type *type, uint64_t offset)
+{
+    uint64_t address = ref_address(ref);
+    if (address == 0)
+        return NULL;
+    if (gomem_type_kind(type->t) >= GOMEM_POINTER)
+        return load_rooted(ref, type, offset);
+    return number_load(type, (const char *)(uintptr_t)(address + offset));
+}
+
 /* --- Storing --- */
 
-/* A value as it will be in memory. Converting runs Python code, which may free the object or close the
- * heap: the address is looked at only afterwards. */
-struct value {
-    unsigned char bytes[16];
-    size_t size;
-};
+/* Converting runs Python code, which may free the object or close the heap: the address is looked at only
+ * afterwards. */
 
 static void value_set(struct value *v, const void *bytes, size_t size)
 {
@@ -133,7 +163,7 @@ static void value_set(struct value *v, const void *bytes, size_t size)
     v->size = size;
 }
 
-static int wrong_type(const char *what, struct py_type *type, PyObject *value)
+int wrong_type(const char *what, struct py_type *type, PyObject *value)
 {
     PyErr_Format(PyExc_TypeError, "%s is of type %s and cannot be set to a value of type %.200s", what,
                  gomem_type_name(type->t), Py_TYPE(value)->tp_name);
@@ -189,10 +219,23 @@ static int convert_int(struct value *out, struct py_type *type, PyObject *value,
     return 0;
 }
 
-static int convert_pointer(struct value *out, struct py_ref *ref, struct py_type *type,
+/* May an unsafe.Pointer lead to it? See py_values.h. */
+static bool check_unsafe(struct py_heap *h, const struct py_ref *target, const char *what)
+{
+    if (target->type != NULL && target->type->guarded)
+        PyErr_Format(PyExc_TypeError, "%s is an unsafe.Pointer and cannot point to a %s, which has "
+                     "Go values in it", what, gomem_type_name(target->type->t));
+    else if (h->guarded && target->found)
+        PyErr_Format(PyExc_TypeError, "%s cannot point to an object that was found by its address, in "
+                     "a heap with Go values", what);
+    else
+        return true;
+    return false;
+}
+
+static int convert_pointer(struct value *out, struct py_heap *h, struct py_type *type,
                            PyObject *value, const char *what)
 {
-    struct py_heap *h = ref->heap;
     uint64_t address = 0;
     PyObject *elem = type_elem(type);
     if (elem == NULL)
@@ -217,6 +260,8 @@ static int convert_pointer(struct value *out, struct py_ref *ref, struct py_type
                          target->type == NULL ? "" : gomem_type_name(target->type->t));
             return -1;
         }
+        if (elem == Py_None && !check_unsafe(h, target, what))
+            return -1;
         address = ref_address(target);
         if (address == 0)
             return -1;
@@ -254,8 +299,8 @@ static int convert_complex(struct value *out, struct py_type *type, PyObject *va
     return 0;
 }
 
-static int convert(struct value *out, struct py_ref *ref, struct py_type *type, PyObject *value,
-                   const char *what)
+int value_convert(struct value *out, struct py_heap *h, struct py_type *type, PyObject *value,
+                  const char *what)
 {
     enum gomem_kind kind = gomem_type_kind(type->t);
     bool is_signed;
@@ -275,28 +320,31 @@ static int convert(struct value *out, struct py_ref *ref, struct py_type *type, 
     case GOMEM_COMPLEX128:
         return convert_complex(out, type, value, what, kind);
     case GOMEM_POINTER:
-        return convert_pointer(out, ref, type, value, what);
+        return convert_pointer(out, h, type, value, what);
     default:
         PyErr_Format(PyExc_SystemError, "kind %d has no value", (int)kind);
         return -1;
     }
 }
 
-/* With the write barrier. The Ref keeps the object; what it is to point to, the value's Ref does. */
-static int store_pointer(struct py_ref *ref, uint64_t address, const struct value *v)
+/* With the write barrier. The Ref keeps the object; what it is to point to, the packed value does. */
+static int store_rooted(struct py_ref *ref, struct py_type *type, uint64_t offset, PyObject *value,
+                        const char *what)
 {
-    struct gomem_proc *p = heap_proc(ref->heap);
-    if (p == NULL)
+    struct packed packed;
+    struct py_heap *h = ref->heap;
+    if (!pack(&packed, h, type, &value, 1, what, false))
         return -1;
-    void *pointer;
-    memcpy(&pointer, v->bytes, sizeof pointer);
+    struct gomem_proc *p = ref_address(ref) != 0 ? heap_proc(h) : NULL;
     /* Waiting for the P may have let somebody free the object. */
-    bool there = ref_is_there(ref);
+    bool there = p != NULL && ref_is_there(ref);
     if (there)
-        gomem_write_pointer(p, (void **)(uintptr_t)address, pointer);
-    gomem_proc_release(p);
-    if (!there)
-        raise_pointer(ref->heap->state, "the object was freed");
+        gomem_typed_copy(p, type->t, (char *)(uintptr_t)(ref_raw_address(ref) + offset), packed.bytes, 1);
+    if (p != NULL)
+        gomem_proc_release(p);
+    pack_end(&packed);
+    if (p != NULL && !there)
+        raise_pointer(h->state, "the object was freed");
     return there ? 0 : -1;
 }
 
@@ -304,13 +352,13 @@ int value_store(struct py_ref *ref, struct py_type *type, uint64_t offset, PyObj
                 const char *what)
 {
     struct value v;
-    if (convert(&v, ref, type, value, what) < 0)
+    if (gomem_type_kind(type->t) >= GOMEM_POINTER)
+        return store_rooted(ref, type, offset, value, what);
+    if (value_convert(&v, ref->heap, type, value, what) < 0)
         return -1;
     uint64_t address = ref_address(ref);
     if (address == 0)
         return -1;
-    if (gomem_type_kind(type->t) == GOMEM_POINTER)
-        return store_pointer(ref, address + offset, &v);
     memcpy((void *)(uintptr_t)(address + offset), v.bytes, v.size);
     return 0;
 }

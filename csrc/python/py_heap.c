@@ -85,7 +85,7 @@ static PyObject *heap_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     if (h == NULL)
         return NULL;
     h->state = state_of_type(type);
-    h->types = PySet_New(NULL);
+    h->types = PyDict_New();
     h->records = PyDict_New();
     if (h->state == NULL || h->types == NULL || h->records == NULL) {
         Py_DECREF(h);
@@ -299,18 +299,10 @@ static PyObject *heap_alloc(PyObject *self, PyObject *const *args, Py_ssize_t na
     void *object = noscan ? gomem_alloc(p, size) : gomem_alloc_scan(p, size);
     gomem_init_root(root, object);
     gomem_proc_release(p);
-    return handle_of(h, object, size, NULL, root);
-}
-
-/* Keeps the type alive as long as the heap. */
-static int heap_keep_type(struct py_heap *h, PyObject *type)
-{
-    if (h->last_type == type)
-        return 0;
-    if (PySet_Add(h->types, type) < 0)
-        return -1;
-    h->last_type = type;
-    return 0;
+    PyObject *ref = handle_of(h, object, size, NULL, root);
+    if (ref != NULL)
+        ((struct py_ref *)ref)->scan = !noscan;
+    return ref;
 }
 
 static PyObject *heap_new_object(PyObject *self, PyObject *arg)
@@ -358,11 +350,19 @@ static PyObject *raise_not_freed(struct py_heap *h, uint64_t address, const stru
     return raise_pointer(h->state, "cannot free %s: %s", shown, places[l->place]);
 }
 
+/* May nobody free it, because it may be a part of a Go value, or a pointer to it would then lead to one? */
+static bool ref_is_guarded(const struct py_heap *h, const struct py_ref *ref)
+{
+    return h->guarded && (ref->scan || ref->found);
+}
+
 /* May the Ref be freed in h? Without an exception. */
 static bool is_freeable(const struct py_heap *h, const struct py_ref *ref)
 {
     if (ref->heap != h || ref->size == 0)
         return ref->heap == h;
+    if (ref_is_guarded(h, ref))
+        return false;
     return ref->owner == NULL && ref->address != 0 && ref->exports == 0;
 }
 
@@ -375,6 +375,8 @@ static PyObject *raise_not_freeable(struct py_heap *h, struct py_ref *ref)
         return raise_pointer(h->state, "the Ref names a part of an object, not an object");
     if (ref_address(ref) == 0)
         return NULL;
+    if (ref_is_guarded(h, ref))
+        return raise_guarded(h);
     PyErr_Format(PyExc_BufferError, "cannot free the object: %zd %s in use", ref->exports,
                  ref->exports == 1 ? "view of it is" : "views of it are");
     return NULL;
@@ -390,6 +392,7 @@ static bool free_with(struct py_heap *h, struct gomem_proc *p, uint64_t address,
         gomem_proc_lookup(p, address, l);
         return false;
     }
+    h->dangles |= ref == NULL || ref->scan;
     if (ref != NULL) {
         refs_remove(h, ref);
         ref->address = 0;
@@ -407,11 +410,12 @@ static PyObject *free_and_release(struct py_heap *h, struct gomem_proc *p, uint6
                                   struct py_ref *ref)
 {
     struct gomem_lookup l;
-    bool freeable = ref == NULL || is_freeable(h, ref);
+    bool freeable = ref != NULL ? is_freeable(h, ref)
+                                : !h->guarded || roots_have_noscan(h, address);
     bool freed = freeable && free_with(h, p, address, ref, &l);
     gomem_proc_release(p);
     if (!freeable)
-        return raise_not_freeable(h, ref);
+        return ref != NULL ? raise_not_freeable(h, ref) : raise_guarded(h);
     if (!freed)
         return raise_not_freed(h, address, &l);
     Py_RETURN_NONE;
@@ -527,8 +531,13 @@ static PyObject *heap_ref_at(PyObject *self, PyObject *arg)
     if (root == NULL)
         return NULL;
     bool found = heap_look(h, address, &l, root);
-    if (found && l.place == GOMEM_PLACE_OBJECT)
-        return ref_found(h, l.object, l.size, NULL, root);
+    if (found && l.place == GOMEM_PLACE_OBJECT) {
+        bool is_new = refs_find(h, l.object) == NULL;
+        PyObject *ref = ref_found(h, l.object, l.size, NULL, root);
+        if (ref != NULL && is_new)
+            ((struct py_ref *)ref)->found = true;
+        return ref;
+    }
     root_give(h, root);
     if (found && l.place == GOMEM_PLACE_ZEROBASE)
         return ref_for(h, address, 0, NULL, NULL);
@@ -668,6 +677,7 @@ static PyMethodDef heap_methods[] = {
     {"_set_gogc", heap_set_gogc, METH_O, NULL},
     {"_fail_os_calls", heap_fail_os_calls, METH_VARARGS, NULL},
     {"_fork", heap_fork, METH_O, NULL},
+    {"_make_chan", heap_make_chan, METH_VARARGS, NULL},
     {"__reduce__", no_reduce, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

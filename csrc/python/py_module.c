@@ -4,7 +4,7 @@
  * On free-threaded builds from 3.14 on it runs without the GIL.
  * Go: no counterpart.
  */
-#include "python/py_core.h"
+#include "python/py_values.h"
 
 static struct PyModuleDef module_def;
 
@@ -113,6 +113,13 @@ static int module_exec(PyObject *module)
         {&st->trace_type, &trace_spec, "Trace"},
         {&st->replay_type, &replay_spec, "Replay"},
         {&st->weak_type, &weak_spec, "Weak"},
+        {&st->slice_type, &slice_spec, "Slice"},
+        {&st->string_type, &string_spec, "String"},
+        {&st->builder_type, &builder_spec, "Builder"},
+        {&st->buffer_type, &buffer_spec, "Buffer"},
+        {&st->map_type, &map_spec, "Map"},
+        {&st->pool_type, &pool_spec, "Pool"},
+        {&st->map_iter_type, &map_iter_spec, "MapIterator"},
     };
     for (size_t i = 0; i < Py_ARRAY_LENGTH(types); i++) {
         *types[i].slot = add_type(module, types[i].spec, types[i].name);
@@ -133,6 +140,13 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->trace_type);
     Py_VISIT(st->replay_type);
     Py_VISIT(st->weak_type);
+    Py_VISIT(st->slice_type);
+    Py_VISIT(st->string_type);
+    Py_VISIT(st->builder_type);
+    Py_VISIT(st->buffer_type);
+    Py_VISIT(st->map_type);
+    Py_VISIT(st->pool_type);
+    Py_VISIT(st->map_iter_type);
     Py_VISIT(st->error);
     Py_VISIT(st->invalid_pointer);
     Py_VISIT(st->heap_closed);
@@ -140,6 +154,9 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->busy);
     Py_VISIT(st->trace_error);
     Py_VISIT(st->fatal_error);
+    Py_VISIT(st->panic);
+    Py_VISIT(st->bounds);
+    Py_VISIT(st->unhashable);
     Py_VISIT(st->basic_types);
     return 0;
 }
@@ -155,6 +172,13 @@ static int module_clear(PyObject *module)
     Py_CLEAR(st->trace_type);
     Py_CLEAR(st->replay_type);
     Py_CLEAR(st->weak_type);
+    Py_CLEAR(st->slice_type);
+    Py_CLEAR(st->string_type);
+    Py_CLEAR(st->builder_type);
+    Py_CLEAR(st->buffer_type);
+    Py_CLEAR(st->map_type);
+    Py_CLEAR(st->pool_type);
+    Py_CLEAR(st->map_iter_type);
     Py_CLEAR(st->error);
     Py_CLEAR(st->invalid_pointer);
     Py_CLEAR(st->heap_closed);
@@ -162,6 +186,9 @@ static int module_clear(PyObject *module)
     Py_CLEAR(st->busy);
     Py_CLEAR(st->trace_error);
     Py_CLEAR(st->fatal_error);
+    Py_CLEAR(st->panic);
+    Py_CLEAR(st->bounds);
+    Py_CLEAR(st->unhashable);
     Py_CLEAR(st->basic_types);
     return 0;
 }

@@ -26,6 +26,8 @@ PyObject *ref_new(struct py_heap *h, uint64_t address, uint64_t size, struct py_
     ref->address = address;
     ref->size = size;
     ref->root = NULL;
+    ref->scan = type == NULL || gomem_type_pointer_bytes(type->t) != 0;
+    ref->found = false;
     ref->exports = 0;
     ref->weakrefs = NULL;
     ref->heap = NULL;
@@ -54,6 +56,8 @@ PyObject *ref_part(struct py_ref *owner, struct py_type *type, uint64_t offset)
     part->next = NULL;
     part->type = (struct py_type *)Py_NewRef((PyObject *)type);
     part->root = NULL;
+    part->scan = gomem_type_pointer_bytes(type->t) != 0;
+    part->found = false;
     part->address = (owner->owner != NULL ? owner->address : 0) + offset;
     part->size = gomem_type_size(type->t);
     part->exports = 0;
@@ -422,6 +426,23 @@ static PyObject *ref_view(PyObject *self, PyObject *unused)
     return PyMemoryView_FromObject(self);
 }
 
+/* May the object be seen as another type? See py_values.h. */
+static bool check_castable(const struct py_ref *ref, const struct py_type *type)
+{
+    const struct py_type *guarded = type->guarded ? type : ref->type;
+    if (ref->type != NULL && type_identical(ref->type, type))
+        return true;
+    if (guarded != NULL && guarded->guarded)
+        PyErr_Format(PyExc_TypeError, "a %U has Go values in it: nothing else can be seen as one, "
+                     "nor it as anything else", guarded->name);
+    else if (ref->found && ref->heap->guarded)
+        PyErr_SetString(PyExc_TypeError, "an object that was found by its address cannot be seen as "
+                                         "a type, in a heap with Go values");
+    else
+        return true;
+    return false;
+}
+
 static PyObject *ref_as_type(PyObject *self, PyObject *arg)
 {
     struct py_ref *ref = (struct py_ref *)self;
@@ -433,7 +454,7 @@ static PyObject *ref_as_type(PyObject *self, PyObject *arg)
     }
     struct py_type *type = (struct py_type *)arg;
     uint64_t address = ref_address(ref);
-    if (address == 0)
+    if (address == 0 || !check_castable(ref, type))
         return NULL;
     if (gomem_type_size(type->t) > ref->size) {
         PyErr_Format(PyExc_ValueError, "%U takes %zu bytes, the object has %llu", type->name,

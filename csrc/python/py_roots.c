@@ -77,6 +77,14 @@ void roots_forget(struct py_heap *h, uint64_t address)
     }
 }
 
+bool roots_have_noscan(struct py_heap *h, uint64_t address)
+{
+    for (struct py_roots *r = h->roots; r != NULL; r = r->next)
+        if (!r->scan && roots_index(r, address) >= 0)
+            return true;
+    return false;
+}
+
 /* Addresses and sizes of everything that Refs and tables of the heap hold, as pairs of uint64_t. */
 PyObject *roots_held(struct py_heap *h)
 {
@@ -140,6 +148,7 @@ PyObject *roots_alloc_many(struct py_heap *h, PyObject *arg, PyObject *count, bo
     struct py_roots *r = roots_new(h, sizes, repeated ? 0 : 1);
     if (r == NULL)
         return NULL;
+    r->scan = !noscan;
     size_t n = (size_t)r->n, done = 0;
     struct gomem_proc *p;
     Py_BEGIN_ALLOW_THREADS
@@ -297,6 +306,11 @@ static bool free_roots(struct py_heap *h, struct py_roots *r)
         raise_pointer(h->state, "the table belongs to another heap");
         return false;
     }
+    if (h->guarded && r->scan) {
+        raise_guarded(h);
+        return false;
+    }
+    h->dangles |= r->scan;
     struct taken taken = {0};
     bool ok = heap_begin_batch(h, false);
     if (ok) {
@@ -326,7 +340,12 @@ static bool free_addresses(struct py_heap *h, PyObject *arg)
     if (!integers_from(h, arg, &a, ADDRESSES))
         return false;
     bool ok = heap_begin_batch(h, true);
-    if (ok) {
+    if (ok && h->guarded) {
+        heap_end_batch(h);
+        raise_guarded(h);
+        ok = false;
+    } else if (ok) {
+        h->dangles |= a.n > 0;
         Py_ssize_t done = 0;
         Py_ssize_t took = take_refs(h, a.values, a.n, &taken);
         if (took == TAKE_OK) {
@@ -446,6 +465,8 @@ static PyObject *roots_item(PyObject *self, Py_ssize_t i)
         ref = raise_pointer(r->heap->state, "object %zd of the table was freed", i);
     } else {
         ref = ref_for(r->heap, address, r->sizes[i * r->stride], NULL, root);
+        if (ref != NULL && ((struct py_ref *)ref)->type == NULL)
+            ((struct py_ref *)ref)->scan = r->scan;
     }
     HEAP_UNLOCK(r->heap)
     return ref;

@@ -12,6 +12,7 @@
 static const char *const kind_names[] = {
     "bool",   "int8",    "int16",   "int32",     "int64",      "uint8",   "uint16", "uint32", "uint64",
     "uintptr", "float32", "float64", "complex64", "complex128", "pointer", "array",  "struct",
+    "string", "slice",   "map",     "interface",
 };
 
 /* Wraps t, whose reference it takes; NULL with an exception if t is NULL. */
@@ -46,8 +47,12 @@ bool type_identical(const struct py_type *a, const struct py_type *b)
 {
     while (a != b) {
         enum gomem_kind kind = gomem_type_kind(a->t);
-        bool unnamed = kind == GOMEM_POINTER || kind == GOMEM_ARRAY;
+        bool unnamed = kind == GOMEM_POINTER || kind == GOMEM_ARRAY || kind == GOMEM_SLICE ||
+                       kind == GOMEM_MAP;
         if (!unnamed || gomem_type_kind(b->t) != kind || a->length != b->length)
+            return false;
+        if (kind == GOMEM_MAP &&
+            !type_identical((const struct py_type *)a->key, (const struct py_type *)b->key))
             return false;
         if (a->elem == b->elem)
             return a->elem != NULL;
@@ -59,23 +64,38 @@ bool type_identical(const struct py_type *a, const struct py_type *b)
     return true;
 }
 
+/* Adds a type to those that need no definition. */
+static int add_basic(struct state *st, const char *name, struct gomem_type *t,
+                     const struct gomem_error *err)
+{
+    struct py_type *type = type_wrap(st, t, err);
+    if (type == NULL)
+        return -1;
+    type->guarded = gomem_type_kind(t) > GOMEM_STRUCT;
+    int failed = PyDict_SetItemString(st->basic_types, name, (PyObject *)type);
+    Py_DECREF(type);
+    return failed;
+}
+
 int types_init(PyObject *module, struct state *st)
 {
+    struct gomem_error err;
     st->basic_types = PyDict_New();
     if (st->basic_types == NULL || PyModule_AddObjectRef(module, "basic_types", st->basic_types) < 0)
         return -1;
     for (int kind = GOMEM_BOOL; kind < GOMEM_POINTER; kind++) {
-        struct gomem_error err;
         struct gomem_type *t = gomem_type_basic((enum gomem_kind)kind, &err);
-        struct py_type *type = type_wrap(st, t, &err);
-        if (type == NULL)
-            return -1;
-        int failed = PyDict_SetItem(st->basic_types, type->name, (PyObject *)type);
-        Py_DECREF(type);
-        if (failed)
+        if (add_basic(st, t == NULL ? "" : gomem_type_name(t), t, &err) < 0)
             return -1;
     }
-    return 0;
+    if (add_basic(st, "string", gomem_type_string(&err), &err) < 0)
+        return -1;
+    return add_basic(st, "any", gomem_type_any(&err), &err);
+}
+
+struct py_type *type_basic(struct state *st, const char *name)
+{
+    return (struct py_type *)PyDict_GetItemString(st->basic_types, name);
 }
 
 /* --- Constructors, as class methods --- */
@@ -93,8 +113,10 @@ static PyObject *type_pointer(PyObject *cls, PyObject *args)
         return NULL;
     }
     struct py_type *type = type_wrap(st, gomem_type_pointer(name, &err), &err);
-    if (type != NULL)
+    if (type != NULL) {
         type->elem = Py_XNewRef(elem);
+        type->guarded = elem != NULL && elem != Py_None && ((struct py_type *)elem)->guarded;
+    }
     return (PyObject *)type;
 }
 
@@ -122,6 +144,56 @@ static PyObject *type_array(PyObject *cls, PyObject *args)
     if (type != NULL) {
         type->elem = Py_NewRef(elem);
         type->length = length;
+        type->guarded = ((struct py_type *)elem)->guarded;
+    }
+    return (PyObject *)type;
+}
+
+struct py_type *type_slice_of(struct py_type *elem)
+{
+    struct gomem_error err;
+    if (elem->slice == NULL) {
+        struct py_type *type =
+            type_wrap(elem->state, gomem_type_slice(elem->t, &err), &err);
+        if (type == NULL)
+            return NULL;
+        type->guarded = true;
+        type->elem = Py_NewRef((PyObject *)elem);
+        if (elem->slice == NULL) /* still */
+            elem->slice = (PyObject *)type;
+        else
+            Py_DECREF(type);
+    }
+    return (struct py_type *)Py_NewRef(elem->slice);
+}
+
+static PyObject *type_slice(PyObject *cls, PyObject *elem)
+{
+    struct state *st = state_of_type((PyTypeObject *)cls);
+    if (st == NULL)
+        return NULL;
+    if (!PyObject_TypeCheck(elem, st->type_type)) {
+        PyErr_Format(PyExc_TypeError, "the element of a slice must be a Type, not %.200s",
+                     Py_TYPE(elem)->tp_name);
+        return NULL;
+    }
+    return (PyObject *)type_slice_of((struct py_type *)elem);
+}
+
+static PyObject *type_map(PyObject *cls, PyObject *args)
+{
+    struct state *st = state_of_type((PyTypeObject *)cls);
+    PyObject *key, *elem;
+    struct gomem_error err;
+    if (st == NULL ||
+        !PyArg_ParseTuple(args, "O!O!:_map", st->type_type, &key, st->type_type, &elem))
+        return NULL;
+    struct py_type *type = type_wrap(
+        st, gomem_type_map(((struct py_type *)key)->t, ((struct py_type *)elem)->t, &err), &err);
+    if (type != NULL) {
+        type->guarded = true;
+        type->key = Py_NewRef(key);
+        type->elem = Py_NewRef(elem);
     }
     return (PyObject *)type;
 }
@@ -137,6 +209,7 @@ static int set_fields(struct py_type *type, PyObject *names, PyObject *types)
                                         PyTuple_GET_ITEM(types, i));
         if (field == NULL)
             return -1;
+        type->guarded |= ((struct py_type *)PyTuple_GET_ITEM(types, i))->guarded;
         int failed = PyDict_SetItem(type->fields, PyTuple_GET_ITEM(names, i), field);
         Py_DECREF(field);
         if (failed)
@@ -206,6 +279,8 @@ static int type_traverse(PyObject *self, visitproc visit, void *arg)
     struct py_type *type = (struct py_type *)self;
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(type->elem);
+    Py_VISIT(type->key);
+    Py_VISIT(type->slice);
     Py_VISIT(type->fields);
     return 0;
 }
@@ -214,6 +289,8 @@ static int type_clear(PyObject *self)
 {
     struct py_type *type = (struct py_type *)self;
     Py_CLEAR(type->elem);
+    Py_CLEAR(type->key);
+    Py_CLEAR(type->slice);
     Py_CLEAR(type->fields);
     return 0;
 }
@@ -294,6 +371,13 @@ static PyObject *get_elem(PyObject *self, void *unused)
     return Py_NewRef(type->elem == NULL ? Py_None : type->elem);
 }
 
+static PyObject *get_key(PyObject *self, void *unused)
+{
+    (void)unused;
+    struct py_type *type = (struct py_type *)self;
+    return Py_NewRef(type->key == NULL ? Py_None : type->key);
+}
+
 static PyObject *get_fields(PyObject *self, void *unused)
 {
     (void)unused;
@@ -309,14 +393,18 @@ static PyObject *get_length(PyObject *self, void *unused)
 
 static PyGetSetDef type_getset[] = {
     {"name", get_name, NULL, "As Go writes it.", NULL},
-    {"kind", get_kind, NULL, "'bool', 'int8', ... 'pointer', 'array' or 'struct'.", NULL},
+    {"kind", get_kind, NULL,
+     "'bool', 'int8', ... 'pointer', 'array', 'struct', 'string', 'slice', 'map' or 'interface'.",
+     NULL},
     {"size", get_size, NULL, "Bytes (unsafe.Sizeof).", NULL},
     {"align", get_align, NULL, "Alignment in bytes (unsafe.Alignof).", NULL},
     {"pointer_bytes", get_pointer_bytes, NULL,
      "Bytes of the prefix that can hold pointers; 0: the type is noscan.", NULL},
     {"pointer_mask", get_pointer_mask, NULL,
      "For each word of that prefix, whether it is a pointer: a tuple of bools.", NULL},
-    {"elem", get_elem, NULL, "What a pointer points to, or an array consists of; else None.", NULL},
+    {"elem", get_elem, NULL,
+     "What a pointer points to, an array or slice consists of, a map leads to; else None.", NULL},
+    {"key", get_key, NULL, "What the keys of a map are; else None.", NULL},
     {"fields", get_fields, NULL, "Fields of a struct: name -> (offset in bytes, Type).", NULL},
     {"length", get_length, NULL, "Elements of an array.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
@@ -326,6 +414,8 @@ static PyMethodDef type_methods[] = {
     {"_pointer", type_pointer, METH_VARARGS | METH_CLASS, NULL},
     {"_array", type_array, METH_VARARGS | METH_CLASS, NULL},
     {"_struct", type_struct, METH_VARARGS | METH_CLASS, NULL},
+    {"_slice", type_slice, METH_O | METH_CLASS, NULL},
+    {"_map", type_map, METH_VARARGS | METH_CLASS, NULL},
     {"_set_elem", type_set_elem, METH_O, NULL},
     {"__reduce__", no_reduce, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},

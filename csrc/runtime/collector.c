@@ -15,6 +15,16 @@ enum gomem_status gomem_gc(struct gomem_runtime *rt)
     return gomem_runtime_is_closed(rt) ? GOMEM_CLOSED : gc_collect(rt->gc);
 }
 
+void gomem_add_gc_hook(struct gomem_runtime *rt, struct gomem_gc_hook *hook)
+{
+    gc_add_hook(rt->gc, hook);
+}
+
+void gomem_remove_gc_hook(struct gomem_runtime *rt, struct gomem_gc_hook *hook)
+{
+    gc_remove_hook(rt->gc, hook);
+}
+
 void gomem_add_roots(struct gomem_runtime *rt, struct gomem_root_table *t)
 {
     roots_add_table(&rt->gc->roots, t);

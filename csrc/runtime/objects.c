@@ -15,7 +15,7 @@ enum { SAFEPOINT_EVERY = 1024 };
 
 /* Memory may be refused although there is some: in the caches of other Ps, in garbage that is not swept, in
  * what only a cycle would find to be garbage. */
-static COLD bool reclaim(struct p *p)
+COLD bool reclaim_memory(struct p *p)
 {
     struct gomem_runtime *rt = p_runtime(p);
     uint32_t id = p->id;
@@ -32,7 +32,7 @@ static COLD bool reclaim(struct p *p)
 static NOINLINE void *alloc_uncommon(struct p *p, size_t size)
 {
     void *object = malloc_noscan(p->mcache, size);
-    if (UNLIKELY(object == NULL && size <= MAX_ALLOC && reclaim(p)))
+    if (UNLIKELY(object == NULL && size <= MAX_ALLOC && reclaim_memory(p)))
         object = malloc_noscan(p->mcache, size);
     return object;
 }
@@ -46,7 +46,7 @@ void *gomem_alloc(struct gomem_proc *proc, size_t size)
 static NOINLINE void *alloc_typed_uncommon(struct p *p, size_t size, const struct type *t)
 {
     void *object = malloc_typed(p->mcache, size, t);
-    if (UNLIKELY(object == NULL && size <= MAX_ALLOC && reclaim(p)))
+    if (UNLIKELY(object == NULL && size <= MAX_ALLOC && reclaim_memory(p)))
         object = malloc_typed(p->mcache, size, t);
     return object;
 }

@@ -143,6 +143,32 @@ struct gomem_type *gomem_type_struct(const char *name, const char *const *field_
         name, field_names, (const struct type *const *)field_types, nfields, err);
 }
 
+struct gomem_type *gomem_type_string(struct gomem_error *err)
+{
+    return (struct gomem_type *)type_new_string(err);
+}
+
+struct gomem_type *gomem_type_any(struct gomem_error *err)
+{
+    return (struct gomem_type *)type_new_any(err);
+}
+
+struct gomem_type *gomem_type_slice(const struct gomem_type *elem, struct gomem_error *err)
+{
+    return (struct gomem_type *)type_new_slice(type_of(elem), err);
+}
+
+struct gomem_type *gomem_type_map(const struct gomem_type *key, const struct gomem_type *elem,
+                                  struct gomem_error *err)
+{
+    return (struct gomem_type *)type_new_map(type_of(key), type_of(elem), err);
+}
+
+void gomem_type_retain(const struct gomem_type *t)
+{
+    type_retain(type_of(t));
+}
+
 void gomem_type_release(const struct gomem_type *t)
 {
     type_release(type_of(t));

@@ -52,6 +52,9 @@ static inline struct gomem_runtime *p_runtime(struct p *p)
 MUST_USE bool stop_everything(struct gomem_runtime *rt);
 void start_everything(struct gomem_runtime *rt);
 
+/* Finds memory that was refused although there is some; p is given up for that. false: closed, p is gone. */
+MUST_USE bool reclaim_memory(struct p *p);
+
 /* Starts the background scavenger if it is not running; lets it look for something to do. rt: a struct
  * gomem_runtime. */
 void scavenger_start(void *rt);

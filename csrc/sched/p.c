@@ -23,7 +23,7 @@ void sched_init(struct sched *s, struct mheap *h, struct p *ps)
     *s = (struct sched){.nps = h->nmcaches, .nusers = h->nmcaches - 1, .ps = ps};
     lock_init(&s->stop_lock, RANK_SCHED);
     for (uint32_t i = 0; i < s->nps; i++)
-        ps[i] = (struct p){.mcache = h->mcaches[i], .sched = s, .id = i};
+        ps[i] = (struct p){.mcache = h->mcaches[i], .sched = s, .id = i, .random = {i}};
 }
 
 /* Between these nobody unmaps a P: who gets one leaves when he has given it up, as the last look at it comes

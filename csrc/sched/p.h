@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/rng.h"
 #include "heap/mcache.h"
 
 struct sched;
@@ -25,6 +26,7 @@ struct p {
     struct mcache *mcache; /* const */
     struct sched *sched;   /* const */
     uint32_t id;           /* const */
+    struct rng random;     /* owner P: seeds of hashes, where an iteration begins */
 };
 
 struct sched {

@@ -30,7 +30,7 @@ import gomem.testing
 from gomem.steps import StepCycle
 
 DOCUMENTED = (ValueError, TypeError, MemoryError, BufferError, AttributeError, LookupError,
-              gomem.BusyError)  # fmt: skip
+              gomem.BusyError, gomem.PanicError, gomem.FatalError, EOFError)  # fmt: skip
 
 
 class Mine(Exception):
@@ -57,6 +57,25 @@ class World:
         self.roots = self.heap.alloc_many([8, 16, 100, 3000, 50_000])
         self.addresses = [r.address for r in self.refs] + self.roots.addresses.tolist()
         self.addresses += [a + 1 for a in self.addresses]
+        self.values: list[Any] = []
+
+    def value(self, n: int) -> Any:
+        """A Go value: a heap in which there are some is not like others."""
+        if not self.values:
+            heap = self.heap
+            self.person = gomem.struct("Person", name="string", age="int", any="any", m="map[any]any",
+                                       friends="[]*Person", list="[2]string")  # fmt: skip
+            self.values = [
+                heap.slice("int", [1, 2, 3]), heap.slice("string", ["a", "bc"]),
+                heap.slice("any", [1, "x"]),
+                heap.slice(self.person, [{"name": "x"}]), heap.string("hello"), heap.buffer(),
+                heap.builder(), heap.make_map("int", "int"), heap.make_map("any", "any"),
+                heap.make_map("string", self.person), heap.nil_map("int", "int"), heap.new(self.person),
+                gomem.Pool(heap=heap), heap.slice("uint8"),
+            ]  # fmt: skip
+            self.values[8]["k"] = self.values[0]
+            self.values[9]["p"] = {"name": "y", "m": self.values[8]}
+        return self.values[n % len(self.values)]
 
     def step(self, assists: Any = False) -> StepCycle:
         """The cycle that is stepped, or a new one."""
@@ -80,6 +99,13 @@ class World:
         elif what == "free table":
             with contextlib.suppress(*DOCUMENTED):
                 self.heap.free_many(self.roots)
+        elif what == "values":
+            with contextlib.suppress(*DOCUMENTED):
+                self.value(1).append("more")
+                self.value(8)[7] = "seven"
+                self.value(7).clear()
+                self.value(0)[:0].append(*range(500))
+            self.heap.closed or self.heap.gc()
         elif what == "alloc":
             with contextlib.suppress(*DOCUMENTED):
                 self.refs.append(self.heap.alloc(24))
@@ -178,7 +204,7 @@ def recursive() -> list[Any]:
 
 
 DEEDS = ["raise", "type error", "close", "free", "free table", "alloc", "forget", "verify", "clear",
-         "step", "nothing"]  # fmt: skip
+         "step", "values", "nothing"]  # fmt: skip
 # Not so many that a table of objects of no size would need all of the machine's memory.
 INTEGERS = (
     st.integers(-10, 5000)
@@ -217,7 +243,7 @@ PLAIN = (
 def values(draw: st.DrawFn) -> Callable[[World], Any]:
     """A value that may depend on the world: something that makes it there."""
     kind = draw(st.sampled_from(["plain", "plain", "ref", "roots", "address", "hostile", "list",
-                                 "heap", "dead", "type", "name", "iter", "other"]))  # fmt: skip
+                                 "heap", "dead", "type", "name", "iter", "other", "value"]))  # fmt: skip
     deed, n = draw(st.sampled_from(DEEDS)), draw(st.integers(0, 100))
     if kind == "plain":
         value = draw(PLAIN)
@@ -248,6 +274,7 @@ def values(draw: st.DrawFn) -> Callable[[World], Any]:
         "heap": lambda w: w.heap,
         "dead": lambda w: weakref.proxy(Hostile(w, deed, n)),
         "type": lambda w: w.node,
+        "value": lambda w: w.value(n) if not w.heap.closed else None,
         "other": lambda w: gomem.Heap(procs=1).alloc(8),
     }[kind]
 
@@ -261,6 +288,11 @@ def deeds(w: World, attach: Callable[..., Any], value: Any) -> None:
     for i, deed in enumerate(DEEDS):
         target = w.heap.alloc(24 + 40 * i)
         attach(target, lambda *args, deed=deed: (w.do(deed), value))
+
+
+def few(n: Any) -> Any:
+    """Not so many that it takes long."""
+    return 7 if isinstance(n, int) and n > 10**5 else n
 
 
 CALLS: dict[str, Callable[..., Any]] = {
@@ -343,6 +375,56 @@ CALLS: dict[str, Callable[..., Any]] = {
     "class_of": lambda w, a, b: w.heap.size_class_table.class_of(a, noscan=b),
     "round_up": lambda w, a, b: w.heap.size_class_table.round_up(a, noscan=b),
     "row": lambda w, a, b: w.heap.size_class_table[a],
+    "make_slice": lambda w, a, b: w.values.append(w.heap.make_slice(a, b)),
+    "make_slice2": lambda w, a, b: w.heap.make_slice("int16", a, b),
+    "slice": lambda w, a, b: w.heap.slice(a, b),
+    "slice2": lambda w, a, b: w.heap.slice("any", [a, b]),
+    "slice item": lambda w, a, b: [w.value(i)[a] for i in range(4)],
+    "slice part": lambda w, a, b: w.values.append(w.value(0)[a:b]),
+    "slice parts": lambda w, a, b: [w.value(i)[a:b:a] for i in range(4)],
+    "slice set": lambda w, a, b: [w.value(i).__setitem__(a, b) for i in range(4)],
+    "slice set2": lambda w, a, b: [w.value(i).__setitem__(0, a) for i in (3, 2, 1, 0)],
+    "append": lambda w, a, b: w.value(0).append(a, b),
+    "append string": lambda w, a, b: w.value(1).append(a, b),
+    "append any": lambda w, a, b: w.value(2).append(a, b),
+    "append struct": lambda w, a, b: w.value(3).append({"any": a, "name": "n", "m": b}),
+    "append struct2": lambda w, a, b: w.value(3).append(a, b),
+    "append array": lambda w, a, b: w.value(3).append({"list": [a, b], "friends": a}),
+    "extend": lambda w, a, b: [w.value(i).extend(a) for i in range(4)],
+    "append_many": lambda w, a, b: w.value(0).append_many(a),
+    "append_many2": lambda w, a, b: w.value(2).append_many(a, count=few(b)),
+    "copy": lambda w, a, b: [w.value(i).copy(a) for i in range(4)],
+    "slice view": lambda w, a, b: w.views.append(memoryview(w.value(0))),
+    "slice clear": lambda w, a, b: [w.value(i).clear() for i in range(4)],
+    "person": lambda w, a, b: (setattr(w.value(11), "any", a), setattr(w.value(11), "name", b)),
+    "person2": lambda w, a, b: (setattr(w.value(11), "m", a), setattr(w.value(11), "friends", b)),
+    "person3": lambda w, a, b: [getattr(w.value(11), n) for n in ("any", "m", "friends", "name")],
+    "person4": lambda w, a, b: w.value(11).list.__setitem__(a, b),
+    "free value": lambda w, a, b: w.heap.free(w.value(11)),
+    "string": lambda w, a, b: w.values.append(w.heap.string(a)),
+    "string ops": lambda w, a, b: (w.value(4)[a], w.value(4)[a:b], w.value(4) == a),
+    "string add": lambda w, a, b: (w.value(4) + a, w.value(4) < b, hash(w.value(4))),
+    "buffer": lambda w, a, b: (w.value(5).write(a), w.value(5).write_byte(b), w.value(5).grow(b)),
+    "buffer2": lambda w, a, b: (w.value(5).read(a), w.value(5).next(b), w.value(5).truncate(a)),
+    "buffer3": lambda w, a, b: (w.value(5).read_bytes(a), w.value(5).bytes(), w.value(5).string()),
+    "builder": lambda w, a, b: (w.value(6).write(a), w.value(6).grow(b), w.value(6).string()),
+    "make_map": lambda w, a, b: w.values.append(w.heap.make_map(a, b)),
+    "make_map2": lambda w, a, b: w.heap.make_map("int", "int", few(a)),
+    "map set": lambda w, a, b: [w.value(i).__setitem__(a, b) for i in (7, 8, 9, 10)],
+    "map set2": lambda w, a, b: w.value(8).__setitem__(a, b),
+    "map get": lambda w, a, b: [(a in w.value(i), w.value(i).get(a, b)) for i in (7, 8, 9, 10)],
+    "map delete": lambda w, a, b: [w.value(i).delete(a) for i in (7, 8, 9, 10)],
+    "map del": lambda w, a, b: w.value(8).__delitem__(a),
+    "map iterate": lambda w, a, b: [list(w.value(i).items()) for i in (7, 8, 9, 10)],
+    "map many": lambda w, a, b: (w.value(7).set_many(a, b), w.value(7).get_many(a)),
+    "map many2": lambda w, a, b: (w.value(7).arrays(), w.value(8).set_many(a)),
+    "pool": lambda w, a, b: (w.value(12).put(a), w.value(12).get(), w.value(12).put(b)),
+    "pool2": lambda w, a, b: gomem.Pool(a, heap=b),
+    "make_chan": lambda w, a, b: w.heap.make_chan(a, b),
+    "types": lambda w, a, b: (gomem.map_of(a, b), gomem.slice_of(a)),
+    "allocs_per_run": lambda w, a, b: gomem.allocs_per_run(a, runs=few(b), heap=w.heap),
+    "benchmem": lambda w, a, b: gomem.benchmem(a, heap=w.heap, name=b, benchtime="2x", show=False),
+    "benchmem2": lambda w, a, b: gomem.benchmem(len, heap=a, benchtime=b, show=False),
     "from_json": lambda w, a, b: gomem.SizeClasses.from_json("{" + str(a)[:50]),
 }  # fmt: skip
 
@@ -372,6 +454,7 @@ def call_all(calls: list[tuple[str, Any, Any]]) -> None:
             assert "changed" in str(error) or "interpreter" in str(error), error
         if world.heap.closed:
             world.views.clear()
+            world.values.clear()
             world.open()
         world.heap.verify()
     world.views.clear()
