@@ -179,6 +179,8 @@ PyObject *raise_no_memory(struct py_heap *h, uint64_t size);
 bool heap_look(struct py_heap *h, uint64_t address, struct gomem_lookup *l, uint64_t *root);
 /* Frees what a Ref names: None, or NULL with an exception that says what is wrong with it. */
 PyObject *heap_free_ref(struct py_heap *h, struct py_ref *ref);
+/* Heap.free(ref or address). */
+PyObject *heap_free(PyObject *self, PyObject *arg);
 /* Waits, without the GIL, until no batch of frees is under way: then what is at an address stays there
  * for as long as the GIL is kept. false with an exception if the heap is closed. */
 bool heap_settled(struct py_heap *h);
