@@ -10,6 +10,7 @@
 #include "base/mutate.h"
 #include "gc/pace.h"
 #include "heap/mcache.h"
+#include "heap/sweep.h"
 #include "platform/clock.h"
 #include "platform/park.h"
 #include "platform/thread.h"
@@ -18,6 +19,8 @@ enum {
     OVER_ASSIST = 64 << 10, /* bytes scanned at least */
     WAIT_NS = 50000,        /* asleep at most, before it looks whether the world is to stop */
     MOST_WAIT_NS = 2000000, /* for credit, in all; then it allocates on, in debt */
+    BEHIND_SHARE = 8,       /* 1 / this of the trigger beyond it the collector is late */
+    SWEEP_SPANS = 16,       /* swept for 8 KB allocated, when it is */
 };
 
 void gc_flush_barrier(struct gc_proc *gp)
@@ -125,8 +128,11 @@ static void assist(struct gc *gc, struct gc_proc *gp)
             return;
         if (until == 0)
             until = clock_nanotime() + MOST_WAIT_NS;
-        if (done == 0 && credit == 0 && !wait_for_credit(gc, until))
+        if (done == 0 && credit == 0 && !wait_for_credit(gc, until)) {
+            if (load_relaxed(&gc->h->gc.heap_live) > gc->cycle.goal)
+                sched_fall_behind(gc->sched); /* nothing is left to mark but to say so */
             return;
+        }
     }
 }
 
@@ -138,11 +144,17 @@ void assist_on_slow_path(void *arg, struct mcache *c, size_t bytes)
         gp->assist_bytes -= (int64_t)bytes;
         pace_revise(gc);
         assist(gc, gp);
-    } else {
-        gc_trigger(gc);
+        return;
     }
-    /* Well beyond the trigger, and still nothing: the collector's thread waits for a CPU. */
+    bool asked = gc_trigger(gc);
     uint64_t at = load_relaxed(&gc->h->gc.trigger);
-    if (load_relaxed(&gc->h->gc.heap_live) > at + at / 8)
-        thread_yield();
+    if (load_relaxed(&gc->h->gc.heap_live) <= at + at / BEHIND_SHARE)
+        return;
+    /* Well beyond the trigger, and still nothing. What the last cycle has left to sweep comes first; else the
+     * collector's thread waits for a CPU. */
+    for (unsigned i = 0; i < SWEEP_SPANS && sweep_one(gc->h, c); i++)
+        ;
+    if (asked)
+        sched_fall_behind(gc->sched);
+    thread_yield();
 }

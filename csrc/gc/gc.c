@@ -124,19 +124,21 @@ static bool start_thread_locked(struct gc *gc)
     return gc->running;
 }
 
-void gc_trigger(struct gc *gc)
+bool gc_trigger(struct gc *gc)
 {
     if (!lock_try(&gc->lock))
-        return; /* the next allocation will see to it */
+        return false; /* the next allocation will see to it */
     /* The last cycle may still be sweeping. */
     bool idle = gc->wanted == gc->started && gc->started == gc->marked;
     if (idle && start_thread_locked(gc)) {
         gc->wanted++;
         unlock(&gc->lock);
         wake(gc);
-        return;
+        return true;
     }
+    bool asked = gc->wanted != gc->started && !gc->step.active;
     unlock(&gc->lock);
+    return asked;
 }
 
 enum gomem_status gc_collect(struct gc *gc)

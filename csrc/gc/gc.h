@@ -143,8 +143,8 @@ void gc_add_hook(struct gc *gc, struct gomem_gc_hook *hook);
 void gc_remove_hook(struct gc *gc, struct gomem_gc_hook *hook);
 void gc_run_hooks(struct gc *gc);
 
-/* Asks the thread for a cycle, unless one runs. */
-void gc_trigger(struct gc *gc);
+/* Asks the thread for a cycle, unless one runs. true: it has been asked, and has not begun. */
+bool gc_trigger(struct gc *gc);
 /* The monotonic clock, with what tests have added. */
 int64_t gc_clock(const struct gc *gc);
 /* The line of gctrace, if it is wanted. The collector's thread. */

@@ -13,7 +13,10 @@
 #include "platform/park.h"
 #include "platform/thread.h"
 
-enum { TAKEN_OVER_NS = 1000000 };
+enum {
+    TAKEN_OVER_NS = 1000000,
+    MOST_BEHIND = 5, /* times that long the collector may let others wait before it begins */
+};
 
 /* The P this thread had last, in whichever runtime: a place to start looking. */
 static _Thread_local uint32_t hint INITIAL_EXEC;
@@ -28,10 +31,11 @@ void sched_init(struct sched *s, struct mheap *h, struct p *ps)
 
 /* Between these nobody unmaps a P: who gets one leaves when he has given it up, as the last look at it comes
  * after that. false: there is none to be had. */
-static bool enter(struct sched *s)
+static bool enter(struct sched *s, bool collector)
 {
     fetch_add_seq_cst(&s->entering, 1); /* with sched_close's: it sees us, or we see it */
-    return LIKELY(!load_acquire(&s->stopping)) && LIKELY(!load_seq_cst(&s->closed));
+    uint32_t reasons = collector ? SCHED_STOPPING : SCHED_STOPPING | SCHED_BEHIND;
+    return LIKELY(!(load_acquire(&s->stopping) & reasons)) && LIKELY(!load_seq_cst(&s->closed));
 }
 
 static void leave(struct sched *s)
@@ -41,7 +45,7 @@ static void leave(struct sched *s)
 
 struct p *p_try_acquire(struct sched *s)
 {
-    uint32_t first = hint % s->nusers, n = enter(s) ? s->nusers : 0;
+    uint32_t first = hint % s->nusers, n = enter(s, false) ? s->nusers : 0;
     for (uint32_t i = 0; i < n; i++) {
         uint32_t id = first + i < n ? first + i : first + i - n;
         if (LIKELY(mcache_try_acquire(s->ps[id].mcache))) {
@@ -58,12 +62,15 @@ static struct p *acquire_wait(struct sched *s, struct p *(*try)(struct sched *, 
                               uint32_t id)
 {
     struct p *p = NULL;
+    unsigned behind = 0;
     fetch_add_seq_cst(&s->waiters, 1);
     for (;;) {
         uint32_t event = load_acquire(&s->idle_event);
         p = try(s, id);
         if (p != NULL || load_acquire(&s->closed))
             break;
+        if (load_relaxed(&s->stopping) == SCHED_BEHIND && behind++ == MOST_BEHIND)
+            fetch_and_relaxed(&s->stopping, ~(uint32_t)SCHED_BEHIND);
         /* A P that was only taken over for a moment (mcentral.c) comes back without an event. */
         park_wait(&s->idle_event, event, TAKEN_OVER_NS);
     }
@@ -79,7 +86,7 @@ static struct p *try_any(struct sched *s, uint32_t id)
 
 static struct p *try_one(struct sched *s, uint32_t id)
 {
-    if (enter(s) && mcache_try_acquire(s->ps[id].mcache))
+    if (enter(s, id == s->nusers) && mcache_try_acquire(s->ps[id].mcache))
         return &s->ps[id];
     leave(s);
     return NULL;
@@ -121,6 +128,11 @@ void p_release(struct p *p)
     wake_waiters(s);
 }
 
+void sched_fall_behind(struct sched *s)
+{
+    fetch_or_relaxed(&s->stopping, SCHED_BEHIND);
+}
+
 uint32_t sched_idle(const struct sched *s)
 {
     uint32_t n = 0, waiting = load_relaxed(&s->waiters);
@@ -142,7 +154,7 @@ bool stop_world(struct sched *s)
         unlock(&s->stop_lock);
         return false;
     }
-    store_seq_cst(&s->stopping, 1);
+    fetch_or_seq_cst(&s->stopping, SCHED_STOPPING);
     for (uint32_t i = 0; i < s->nps; i++)
         (void)acquire_wait(s, try_one_stopping, i);
     return true;

@@ -29,9 +29,14 @@ struct p {
     struct rng random;     /* owner P: seeds of hashes, where an iteration begins */
 };
 
+enum sched_stop {
+    SCHED_STOPPING = 1, /* the world is stopped, or somebody waits to stop it */
+    SCHED_BEHIND = 2,   /* the collector should have stopped it to begin a cycle, and has had no CPU yet */
+};
+
 struct sched {
     struct lock stop_lock; /* one stop of the world at a time; held while it lasts */
-    uint32_t stopping;     /* atomic: the world is stopped, or somebody waits to stop it */
+    uint32_t stopping;     /* atomic, enum sched_stop: why no P is given out */
     uint32_t closed;       /* atomic: no P is given out any more */
     uint32_t entering;     /* atomic: threads that look for a P, or have one */
     uint32_t waiters;      /* atomic: threads that wait for a P */
@@ -65,6 +70,8 @@ MUST_USE static inline bool p_safepoint(struct p *p)
 /* Takes all Ps; false if the runtime is closed. pre: the caller has none. */
 MUST_USE bool stop_world(struct sched *s);
 void start_world(struct sched *s);
+/* Who wants a P or comes to a safepoint waits until the world was stopped once, or a few milliseconds. */
+void sched_fall_behind(struct sched *s);
 /* How many of the programs' Ps nobody has or waits for: a guess. */
 uint32_t sched_idle(const struct sched *s);
 /* Empties the caches of all Ps. pre: the world is stopped. */
