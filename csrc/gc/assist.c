@@ -82,12 +82,12 @@ static bool wait_for_credit(struct gc *gc, int64_t until)
 {
     fetch_add_seq_cst(&gc->waiting, 1); /* with gc_give_credit's load */
     uint32_t event = load_acquire(&gc->credit_event);
-    bool worth = load_relaxed(&gc->markers) > 0 && !load_relaxed(&gc->sched->stopping) &&
+    bool wait = load_relaxed(&gc->markers) > 0 && !load_relaxed(&gc->sched->stopping) &&
                  clock_nanotime() < until;
-    if (worth && load_seq_cst(&gc->bg_credit) <= 0)
+    if (wait && load_seq_cst(&gc->bg_credit) <= 0)
         park_wait(&gc->credit_event, event, WAIT_NS);
     fetch_sub_seq_cst(&gc->waiting, 1);
-    return worth;
+    return wait;
 }
 
 void gc_give_credit(struct gc *gc, uint64_t bytes)
@@ -105,25 +105,30 @@ void gc_wake_assists(struct gc *gc)
     park_wake(&gc->credit_event, PARK_WAKE_ALL);
 }
 
+/* What a P may allocate for so many bytes scanned; with hardly a goal (GOGC=off) that is more than there is. */
+static int64_t worth(const struct gc *gc, int64_t scanned)
+{
+    return (int64_t)MIN(pacer_assist_bytes(&gc->pacer) * (double)scanned, 0x1p50);
+}
+
 /* The P pays its debt: with the background's credit, by scanning, by waiting. */
 static void assist(struct gc *gc, struct gc_proc *gp)
 {
     int64_t until = 0;
     while (gp->assist_bytes < 0 && !limiter_is_limiting(&gc->limiter)) {
-        double bytes_per_work = pacer_assist_bytes(&gc->pacer);
         int64_t debt = -gp->assist_bytes;
         int64_t work = (int64_t)((double)debt * pacer_assist_ratio(&gc->pacer));
         if (work < OVER_ASSIST) { /* more at once than is owed, so that it is not done for little */
             work = OVER_ASSIST;
-            debt = (int64_t)(bytes_per_work * OVER_ASSIST);
+            debt = worth(gc, OVER_ASSIST);
         }
         int64_t credit = take_credit(gc, work);
         gp->credit_taken += MUTATED(NO_CREDIT_TAKEN) ? 0 : credit;
-        gp->assist_bytes += credit == work ? debt : 1 + (int64_t)(bytes_per_work * (double)credit);
+        gp->assist_bytes += credit == work ? debt : 1 + worth(gc, credit);
         if (credit == work)
             return;
         int64_t done = scan(gc, gp, work - credit);
-        gp->assist_bytes += 1 + (int64_t)(bytes_per_work * (double)done);
+        gp->assist_bytes += 1 + worth(gc, done);
         if (gp->assist_bytes >= 0 || load_relaxed(&gc->h->gc.phase) != GC_MARK)
             return;
         if (until == 0)

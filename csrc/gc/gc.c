@@ -86,10 +86,11 @@ static void *gc_run(void *arg)
             gc->forced = 0;
             gc->started = target;
         }
+        int64_t sleep = gc->step.active ? PARK_FOREVER : until_forced(gc);
         unlock(&gc->lock);
         if (!due) {
             unlock(&gc->cycle_lock);
-            park_wait(&gc->wake, event, gc->step.active ? PARK_FOREVER : until_forced(gc));
+            park_wait(&gc->wake, event, sleep);
             continue;
         }
         bool wanted = forced || gc->periodic || heap_is_at_trigger(gc);

@@ -102,7 +102,7 @@ def test_pointers_in_all_kinds_of_objects(heap: gomem.Heap) -> None:
 
 def test_it_runs_by_itself() -> None:
     with gomem.Heap(procs=2, gogc=50) as heap:
-        for _ in range(300):
+        for _ in range(1500):
             heap.alloc_many([500] * 200)
         stats = heap.stats()
         assert stats.num_gc > 2
