@@ -81,7 +81,7 @@ struct py_ref {
     uint64_t size;        /* bytes asked for */
     uint64_t *root;       /* slot with the address; NULL: none is needed */
     bool scan;            /* the object has, or may have, pointers */
-    bool found;           /* by its address, which says nothing of what it is */
+    bool found;           /* by its address or a pointer that says nothing of what it is */
     Py_ssize_t exports;
     PyObject *weakrefs;
 };
@@ -223,6 +223,8 @@ PyObject *heap_memstats(PyObject *self, PyObject *arg);
 PyObject *heap_spans(PyObject *self, PyObject *arg);
 PyObject *heap_span_at(PyObject *self, PyObject *arg);
 PyObject *heap_arenas(PyObject *self, PyObject *arg);
+PyObject *heap_lookup_tuple(PyObject *self, PyObject *arg);
+PyObject *heap_ref_at(PyObject *self, PyObject *arg);
 PyObject *heap_free_runs(PyObject *self, PyObject *arg);
 PyObject *heap_page_states(PyObject *self, PyObject *arg);
 PyObject *heap_resident(PyObject *self, PyObject *arg);

@@ -300,8 +300,10 @@ static PyObject *heap_alloc(PyObject *self, PyObject *const *args, Py_ssize_t na
     gomem_init_root(root, object);
     gomem_proc_release(p);
     PyObject *ref = handle_of(h, object, size, NULL, root);
-    if (ref != NULL)
+    if (ref != NULL) {
         ((struct py_ref *)ref)->scan = !noscan;
+        ((struct py_ref *)ref)->found = false;
+    }
     return ref;
 }
 
@@ -343,59 +345,6 @@ static PyObject *heap_alloc_many(PyObject *self, PyObject *args, PyObject *kwarg
 static PyObject *heap_free_many(PyObject *self, PyObject *arg)
 {
     return roots_free_many((struct py_heap *)self, arg);
-}
-
-/* --- Lookups --- */
-
-bool heap_look(struct py_heap *h, uint64_t address, struct gomem_lookup *l, uint64_t *root)
-{
-    struct gomem_proc *p = heap_settled_proc(h);
-    if (p == NULL)
-        return false;
-    gomem_proc_lookup(p, address, l);
-    if (root != NULL && l->place == GOMEM_PLACE_OBJECT)
-        gomem_write_pointer(p, (void **)root, (void *)(uintptr_t)l->object);
-    gomem_proc_release(p);
-    return true;
-}
-
-static PyObject *heap_lookup_tuple(PyObject *self, PyObject *arg)
-{
-    struct py_heap *h = (struct py_heap *)self;
-    uint64_t address = PyLong_AsUnsignedLongLong(arg);
-    if (address == (uint64_t)-1 && PyErr_Occurred())
-        return NULL;
-    struct gomem_lookup l;
-    if (!heap_look(h, address, &l, NULL))
-        return NULL;
-    return Py_BuildValue("iKKKIiiIKK", (int)l.place, l.arena, l.span, l.span_pages, l.size_class,
-                         (int)l.noscan, (int)l.tiny, l.index, l.object, l.size);
-}
-
-static PyObject *heap_ref_at(PyObject *self, PyObject *arg)
-{
-    struct py_heap *h = (struct py_heap *)self;
-    uint64_t address = PyLong_AsUnsignedLongLong(arg);
-    if (address == (uint64_t)-1 && PyErr_Occurred())
-        return NULL;
-    struct gomem_lookup l;
-    uint64_t *root = heap_usable(h) ? root_take(h) : NULL;
-    if (root == NULL)
-        return NULL;
-    bool found = heap_look(h, address, &l, root);
-    if (found && l.place == GOMEM_PLACE_OBJECT) {
-        bool is_new = refs_find(h, l.object) == NULL;
-        PyObject *ref = ref_found(h, l.object, l.size, NULL, root);
-        if (ref != NULL && is_new)
-            ((struct py_ref *)ref)->found = true;
-        return ref;
-    }
-    root_give(h, root);
-    if (found && l.place == GOMEM_PLACE_ZEROBASE)
-        return ref_for(h, address, 0, NULL, NULL);
-    if (found)
-        raise_pointer(h->state, "there is no object at %p", (void *)(uintptr_t)address);
-    return NULL;
 }
 
 /* --- Attributes --- */

@@ -27,7 +27,7 @@ PyObject *ref_new(struct py_heap *h, uint64_t address, uint64_t size, struct py_
     ref->size = size;
     ref->root = NULL;
     ref->scan = type == NULL || gomem_type_pointer_bytes(type->t) != 0;
-    ref->found = false;
+    ref->found = type == NULL && h->guarded; /* until somebody says that he has just allocated it */
     ref->exports = 0;
     ref->weakrefs = NULL;
     ref->heap = NULL;

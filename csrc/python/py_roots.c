@@ -465,8 +465,10 @@ static PyObject *roots_item(PyObject *self, Py_ssize_t i)
         ref = raise_pointer(r->heap->state, "object %zd of the table was freed", i);
     } else {
         ref = ref_for(r->heap, address, r->sizes[i * r->stride], NULL, root);
-        if (ref != NULL && ((struct py_ref *)ref)->type == NULL)
+        if (ref != NULL && ((struct py_ref *)ref)->type == NULL) {
             ((struct py_ref *)ref)->scan = r->scan;
+            ((struct py_ref *)ref)->found = false;
+        }
     }
     HEAP_UNLOCK(r->heap)
     return ref;

@@ -328,10 +328,12 @@ def test_panics(heap: gomem.Heap, name: str) -> None:
 
 
 def same(ours: Any, go: Any) -> bool:
-    """Equal but for numbers in ranges, which differ from run to run."""
+    """Equal but for what hashes decide, and the allocations of the runtime's own in some of the runs."""
     if isinstance(ours, dict) and isinstance(go, dict):
-        if "hint" in ours and ours["mallocs"][0] != ours["mallocs"][2]:
-            return bool(ours["n"] == go["n"] and go["mallocs"][1] > 0)
+        if "hint" in ours:
+            pairs = [(ours[what][1], go[what][1]) for what in ("mallocs", "bytes")]
+            near = 0.1 if ours["n"] > 896 else 0
+            return all(abs(a - b) <= near * a for a, b in pairs)
         return ours.keys() == go.keys() and all(same(ours[k], go[k]) for k in ours)
     if isinstance(ours, list) and isinstance(go, list):
         return len(ours) == len(go) and all(map(same, ours, go))
