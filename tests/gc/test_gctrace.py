@@ -37,7 +37,7 @@ print(cycles.to_json(orient="records"))
 """
 GO_PROGRAM = """
 package main
-import "runtime"
+import ("runtime"; "runtime/debug"; "time")
 type node struct { next *node; pad [6]int64 }
 var keep [100]*node
 func main() {
@@ -47,7 +47,9 @@ func main() {
 		for j := 0; j < 2000; j++ { list = &node{next: list} }
 		keep[i%100] = list
 	}
+	debug.SetGCPercent(-1)
 	runtime.GC()
+	time.Sleep(100 * time.Millisecond) // the line comes a little later, in pieces
 }
 """
 
