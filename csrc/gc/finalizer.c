@@ -11,22 +11,97 @@
 #include "heap/heapbits.h"
 #include "heap/verify.h"
 
-enum { BATCH = 32 }; /* specials looked at under a lock, before they are marked without it */
+/* --- What specials keep alive --- */
 
-/* Marks what an object leads to, but not the object: its pointers to itself do not count. Not by way of
- * mark_drain, which would put off pieces of a large object, to be lost when no buffer can be had. */
-static void mark_children(struct marker *m, const struct mspan *s, unsigned i)
+enum {
+    BATCH = 32,             /* pointers read under a lock, to be marked without it */
+    LOOK_BYTES = 32 << 10,  /* of an object that are looked at under a lock */
+};
+
+#define ALL_READ SIZE_MAX
+
+struct batch {
+    uintptr_t pointers[BATCH];
+    unsigned n;
+};
+
+static void mark_batch(struct marker *m, const struct batch *b)
 {
+    for (unsigned i = 0; i < b->n; i++)
+        mark_grey(m, b->pointers[i]);
+}
+
+/* Reads pointers of an object from offset `at` on, but those to itself, which do not count; how far it
+ * came. Under the span's lock, so that it is not freed and used again meanwhile. */
+static size_t read_children_locked(struct marker *m, const struct mspan *s, unsigned i, size_t at,
+                                   struct batch *b)
+{
+    ASSERT_SPIN_HELD(&s->lock);
     uintptr_t object = span_object(s, i);
     size_t size = span_is_large(s) ? s->limit - s->base : span_usable_size(s);
-    for (size_t offset = 0; offset + PTR_SIZE <= size; offset += PTR_SIZE) {
-        if (!object_word_is_pointer(m->h, s, i, offset))
+    size_t begin = at, end = MIN(size, at + LOOK_BYTES);
+    for (; at + PTR_SIZE <= end && b->n < BATCH; at += PTR_SIZE) {
+        if (!object_word_is_pointer(m->h, s, i, at))
             continue;
-        uintptr_t p = load_relaxed((uintptr_t *)(object + offset));
+        uintptr_t p = load_relaxed((uintptr_t *)(object + at));
         if (p != 0 && p - object >= size)
-            mark_grey(m, p);
+            b->pointers[b->n++] = p;
     }
-    m->scanned_bytes += size;
+    m->scanned_bytes += at - begin;
+    return at + PTR_SIZE <= size ? at : ALL_READ;
+}
+
+/* The same for whatever a special keeps. pre: the batch has room. */
+static size_t read_kept_locked(struct marker *m, const struct mspan *s, const struct special *sp,
+                               size_t at, struct batch *b)
+{
+    if (sp->kind == SPECIAL_FINALIZER && !span_noscan(s))
+        return read_children_locked(m, s, special_index(s, sp->offset), at, b);
+    if (sp->kind == SPECIAL_CLEANUP && sp->pointer != 0 && !MUTATED(SPECIALS_NO_ARGUMENT_MARKING))
+        b->pointers[b->n++] = sp->pointer;
+    return ALL_READ;
+}
+
+/* Where a look at a list goes on: at byte `at` of this special's object, or at the next special. */
+struct place {
+    uintptr_t offset;
+    enum special_kind kind;
+    uint64_t id;
+    size_t at;
+};
+
+/* Is sp before (-1), at (0) or behind (1) the place, in the order of lists? */
+static int compare_place(const struct special *sp, const struct place *place)
+{
+    if (sp->offset != place->offset)
+        return sp->offset < place->offset ? -1 : 1;
+    if (sp->kind != place->kind)
+        return sp->kind < place->kind ? -1 : 1;
+    return sp->id == place->id ? 0 : sp->id < place->id ? -1 : 1;
+}
+
+/* Marks what the specials of a span keep alive; only: of the one with this id, if it is not 0. */
+static void scan_span(struct marker *m, struct mspan *s, uint64_t only)
+{
+    struct place place = {.at = ALL_READ};
+    bool more = true;
+    while (more) {
+        struct batch b = {.n = 0};
+        more = false;
+        spin_lock(&s->lock);
+        const struct special *sp = load_relaxed(&s->state) == SPAN_IN_USE ? s->specials : NULL;
+        for (; sp != NULL && !more; sp = sp->next) {
+            int order = compare_place(sp, &place);
+            if (order < 0 || (order == 0 && place.at == ALL_READ) || (only != 0 && sp->id != only))
+                continue;
+            size_t at = order == 0 ? place.at : 0;
+            place = (struct place){sp->offset, sp->kind, sp->id, 0};
+            place.at = read_kept_locked(m, s, sp, at, &b);
+            more = place.at != ALL_READ || b.n == BATCH;
+        }
+        spin_unlock(&s->lock);
+        mark_batch(m, &b);
+    }
 }
 
 /* --- Attaching --- */
@@ -76,6 +151,7 @@ enum gomem_status finalizer_set(struct gc *gc, struct p *p, uintptr_t object,
     struct special *sp = new_call(h, s, SPECIAL_FINALIZER, callback, 0, err);
     if (sp == NULL)
         return GOMEM_OUT_OF_MEMORY;
+    uint64_t id = sp->id;
     s = lock_target(h, object, &l, "runtime.SetFinalizer: pointer", err);
     bool there = s != NULL && special_find_locked(s, object, SPECIAL_FINALIZER, 0) != NULL;
     if (s != NULL && !there)
@@ -90,7 +166,7 @@ enum gomem_status finalizer_set(struct gc *gc, struct p *p, uintptr_t object,
         return error_set(err, GOMEM_INVALID_VALUE,
                          "runtime.SetFinalizer: finalizer already set");
     if (load_relaxed(&h->gc.phase) == GC_MARK && !span_noscan(s) && !MUTATED(SPECIALS_NO_LATE_FINALIZER))
-        mark_children(&gc->procs[p->id].marker, s, special_index(s, object - s->base));
+        scan_span(&gc->procs[p->id].marker, s, id);
     return GOMEM_OK;
 }
 
@@ -189,94 +265,37 @@ bool finalizers_have_work(struct mheap *h)
     return load_relaxed(&all->unscanned) != NULL || load_relaxed(&all->next_arena) != NULL;
 }
 
-/* What a special keeps alive: an object, or all that another leads to. */
-struct kept {
-    uintptr_t p;              /* 0: nothing */
-    const struct mspan *span; /* NULL: p itself */
-    unsigned index;
-};
-
-static struct kept kept_by(const struct mspan *s, const struct special *sp)
-{
-    if (sp->kind == SPECIAL_CLEANUP)
-        return (struct kept){.p = MUTATED(SPECIALS_NO_ARGUMENT_MARKING) ? 0 : sp->pointer};
-    if (sp->kind == SPECIAL_WEAK || span_noscan(s))
-        return (struct kept){0};
-    return (struct kept){.span = s, .index = special_index(s, sp->offset)};
-}
-
-/* Does sp come after the place (offset, id) where the last look at its list ended? */
-static bool comes_after(const struct special *sp, uintptr_t offset, enum special_kind kind,
-                        uint64_t id)
-{
-    if (sp->offset != offset)
-        return sp->offset > offset;
-    return sp->kind != kind ? sp->kind > kind : sp->id > id;
-}
-
-static void mark_kept(struct marker *m, const struct kept *kept, unsigned n)
-{
-    for (unsigned i = 0; i < n; i++) {
-        if (kept[i].span != NULL)
-            mark_children(m, kept[i].span, kept[i].index);
-        else if (kept[i].p != 0)
-            mark_grey(m, kept[i].p);
-    }
-}
-
-static void scan_span(struct marker *m, struct mspan *s)
-{
-    struct kept kept[BATCH];
-    uintptr_t offset = 0;
-    enum special_kind kind = SPECIAL_FINALIZER;
-    uint64_t id = 0;
-    unsigned n;
-    do {
-        n = 0;
-        spin_lock(&s->lock);
-        const struct special *sp = load_relaxed(&s->state) == SPAN_IN_USE ? s->specials : NULL;
-        for (; sp != NULL && n < BATCH; sp = sp->next)
-            if (comes_after(sp, offset, kind, id)) {
-                kept[n++] = kept_by(s, sp);
-                offset = sp->offset;
-                kind = sp->kind;
-                id = sp->id;
-            }
-        spin_unlock(&s->lock);
-        mark_kept(m, kept, n);
-    } while (n == BATCH);
-}
-
 static void scan_arena(struct marker *m, const struct arena_specials *a)
 {
     size_t words = div_round_up(m->h->page_mask_in_arena + 1, 64);
     for (size_t w = 0; w < words; w++)
         for (uint64_t bits = load_acquire(&a->pages[w]); bits != 0; bits &= bits - 1) {
             size_t page = w * 64 + trailing_zeros64(bits);
-            scan_span(m, span_of(m->h, a->base + (page << m->h->page_shift)));
+            scan_span(m, span_of(m->h, a->base + (page << m->h->page_shift)), 0);
         }
 }
 
 bool finalizers_scan_some(struct marker *m)
 {
     struct specials *all = &m->h->specials;
-    struct kept kept[BATCH];
-    unsigned n = 0;
+    struct batch b = {.n = 0};
     const struct arena_specials *a = NULL;
     if (!finalizers_have_work(m->h))
         return false;
     lock(&all->lock);
     bool found = finalizers_have_work(m->h);
     struct special *sp = all->unscanned;
-    for (; sp != NULL && n < BATCH; sp = sp->next)
-        kept[n++] = (struct kept){.p = sp->dropped ? 0 : sp->pointer};
+    bool queued = sp != NULL;
+    for (; sp != NULL && b.n < BATCH; sp = sp->next)
+        if (!sp->dropped && sp->pointer != 0)
+            b.pointers[b.n++] = sp->pointer;
     store_relaxed(&all->unscanned, sp);
-    if (n == 0 && all->next_arena != NULL) {
+    if (!queued && all->next_arena != NULL) {
         a = all->next_arena;
         store_relaxed(&all->next_arena, a->next);
     }
     unlock(&all->lock);
-    mark_kept(m, kept, n);
+    mark_batch(m, &b);
     if (a != NULL)
         scan_arena(m, a);
     return found;
