@@ -71,7 +71,8 @@ class Colors(Mapping[int, str]):
     def __getitem__(self, key: int | Ref) -> str:
         at = self._index(key)
         if at is None:
-            raise KeyError(key)
+            large = isinstance(key, int) and not -(2**64) < key < 2**64
+            raise KeyError("an address beyond 2^64" if large else key)
         return NAMES[int(self.array["color"][at])]
 
     def __contains__(self, key: object) -> bool:
