@@ -75,15 +75,17 @@ class BenchmarkResult:
 
     @property
     def ns_per_op(self) -> int:
+        """Nanoseconds of an iteration, rounded down."""
         return self.ns // self.n if self.n > 0 else 0
 
     @property
     def allocs_per_op(self) -> int:
+        """Objects that an iteration allocates, rounded down."""
         return self.mem_allocs // self.n if self.n > 0 else 0
 
     @property
     def bytes_per_op(self) -> int:
-        """Allocated, by an iteration."""
+        """Bytes that an iteration allocates, rounded down."""
         return self.mem_bytes // self.n if self.n > 0 else 0
 
     def __str__(self) -> str:
