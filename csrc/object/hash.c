@@ -119,7 +119,8 @@ bool value_equal(const struct type *t, const void *a, const void *b)
     switch (t->kind) {
     case GOMEM_STRING:
         return s->len == r->len &&
-               (s->data == r->data || memcmp(s->data, r->data, (size_t)s->len) == 0);
+               (s->len == 0 || s->data == r->data ||
+                memcmp(s->data, r->data, (size_t)s->len) == 0);
     case GOMEM_INTERFACE:
         return interface_equal(a, b);
     case GOMEM_ARRAY:
