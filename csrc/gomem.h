@@ -764,7 +764,7 @@ struct gomem_trace_facts {
     bool has_allocations; /* recorded with GODEBUG=traceallocfree=1: has events of objects and spans */
     bool truncated;
     uint8_t reserved[6];
-    uint64_t truncated_at;         /* byte offset of the first batch that is not whole */
+    uint64_t truncated_at;         /* byte offset of the first batch that is not whole or not there */
     uint64_t frequency;            /* clock units a second */
     int64_t duration;              /* ns from first to last event */
     int64_t start_unix_ns;         /* wall clock at time 0; 0: not in the trace (before Go 1.25) */
@@ -782,17 +782,19 @@ struct gomem_trace_facts {
     uint64_t final_heap_alloc, final_heap_goal;
 
     uint64_t counts[GOMEM_TRACE_KINDS]; /* events by kind */
-    /* Clocks of two threads can be apart by up to 100 us, so that an event seems to come before its
-     * cause. Overlaps are allocations where something lives still, whose free is matched when it comes.
-     * The others should be 0 or close: objects in no known span, frees of nothing. */
+    /* Of events of two threads that neither a goroutine nor a P connects, the times tell the order, and
+     * clocks can be apart by up to 100 us. Overlaps are allocations where something lives still, whose
+     * free is matched when it comes. The others should be 0 or close: objects in no known span, frees
+     * of nothing. */
     uint64_t orphans, unmatched_frees, overlaps;
 };
 
 struct gomem_trace; /* immutable */
 
 /* Reads a trace of Go 1.23 to 1.26 from memory, which it does not keep. NULL with err filled: it is no
- * trace, of another version, broken (err says at which byte), or memory is out. A file that ends too
- * early gives what was complete: see facts.truncated.
+ * trace, of another version, broken (err says at which byte), its events can not have happened in any
+ * order, or memory is out. Order and times of events are those of Go's own reader; but where a file ends
+ * too early (facts.truncated) events come without those they waited for, in the order of their times.
  * Sizes of tiny objects are not in a trace, nor are their addresses but to 8 bytes. They are inferred so
  * that Go's rule puts them, in their order, into the halves of the block the trace says. */
 GOMEM_API struct gomem_trace *gomem_trace_read(const void *data, size_t size,

@@ -15,9 +15,15 @@ Reading needs no Go toolchain::
     >>> trace.count("OBJECT_ALLOC") > 10_000
     True
 
-Events of different threads are in the order of their times. Where a thread lost its CPU between taking
-the time and doing what it took the time of, that is not quite the order in which things happened: then
-``facts`` counts ``orphans``, ``unmatched_frees`` and ``overlaps``, of which a trace has few or none.
+Events of different threads have the order and the times that Go's own reader gives them: a goroutine
+starts after it was made ready, a P is taken after it was given up, whatever the threads' clocks say. A
+trace in which no such order is possible raises TraceError; Go's reader refuses it, too (Go 1.26 writes
+one now and then on a busy machine).
+
+What two threads do with the same memory need not be ordered so: a thread that sweeps writes events so
+fast that its clock gets ahead, by up to 100 microseconds. Where another one has put something into
+memory before the event of its release, ``facts`` counts ``overlaps``; the free is matched when it comes.
+``orphans`` and ``unmatched_frees`` could not be matched: a trace has few or none.
 """
 
 from __future__ import annotations
@@ -109,8 +115,8 @@ class Trace(_core.Trace):
     """A trace in memory; made by :func:`read`, or from the bytes of one.
 
     Raises TraceError (a ValueError) if the bytes are no trace of Go 1.23 to 1.26: it names the version,
-    or the byte offset and what was expected there. A trace that ends too early is none: it gives what
-    was complete, and ``truncated`` says so.
+    or the byte offset and what was expected there; so does one whose events can not have happened in any
+    order. A trace that ends too early is no error: it gives what there is, and ``truncated`` says so.
     """
 
     path: str | None = None
@@ -119,7 +125,7 @@ class Trace(_core.Trace):
     def __init__(self, data: Any) -> None:
         events = np.frombuffer(memoryview(self), dtype=EVENT)
         self.events: np.ndarray[Any, Any] = events
-        """All events in order of time, as a read-only structured array (:data:`EVENT`)."""
+        """All events in their order, as a read-only structured array (:data:`EVENT`)."""
         self.types: tuple[TraceType, ...] = tuple(TraceType(*row) for row in self._types())
         """Types that objects have; index 0 stands for unknown ones."""
         self.labels: tuple[str, ...] = tuple(self._labels())
@@ -141,7 +147,8 @@ class Trace(_core.Trace):
 
     @property
     def truncated(self) -> bool:
-        """Does the file end too early? ``facts["truncated_at"]`` is the byte offset."""
+        """Does the file end too early? ``facts["truncated_at"]`` is the byte offset. Before Go 1.26 that
+        is seen only in the middle of a batch, or if events wait for others that are not there."""
         return bool(self.facts["truncated"])
 
     @property
@@ -261,7 +268,7 @@ def read(path: str | os.PathLike[str]) -> Trace:
 
     Raises OSError if the file cannot be read, :class:`gomem.TraceError` if it is no trace, or of
     another version, or broken: the message names the version, or the byte offset. A file that ends
-    too early gives what was complete (``trace.truncated``).
+    too early gives what there is (``trace.truncated``).
     """
     data = Path(path).read_bytes()
     if data[:2] == b"\x1f\x8b":

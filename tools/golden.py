@@ -7,6 +7,7 @@ malloc_roundup.json  slots of allocations, alignments, packing of tiny objects: 
 finalizers.json      what small programs with finalizers, cleanups and weak pointers do
 pacer.json           what Go's pacer does in the scenarios of its own tests, cycle by cycle
 values/*.json        slices, maps, buffers, strings, pools, panics, results of benchmarks: measured
+sorts.json           orders in which slices.SortFunc leaves elements of which some are equal
 
 The first is read from GOROOT, that of the pacer from the log of Go's tests, the others are what the
 programs tools/golden_*.go print. Facts only.
@@ -98,6 +99,7 @@ def everything() -> dict[str, Any]:
         "malloc_roundup": measured["malloc"],
         "finalizers": printed("golden_finalizers.go"),
         "pacer": {"random": measured["random"], "scenarios": pacer()},
+        "sorts": printed("golden_sorts.go"),
     }
 
 

@@ -50,6 +50,7 @@ struct batch {
     uint32_t generation; /* index, from 0 */
     uint64_t m;
     uint64_t time;
+    uint32_t thread; /* of events: index of the M's stream (events.c) */
     uint8_t kind;
     bool partial; /* the file ends in the middle of it */
 };

@@ -1,4 +1,4 @@
-/* Decoding and merging the events of all threads.
+/* Decoding the events of all threads and merging them.
  *
  * Called through events.h.
  *
@@ -26,11 +26,12 @@ enum {
     EV_STACK_FREE,
     MAX_EVENT_BYTES = 1 + 5 * VARINT_MAX + VARINT_READABLE,
     MAX_ARGS = 4,
+    MAX_THREADS = 1 << 14, /* of a generation: looking for one that can go on takes time */
     HUGE_PAGE_BYTES = 2 << 20,
 };
 
-#define DEFAULT_FREQUENCY 15625000 /* units of 64 ns */
-#define MAX_SPAN_PAGES    ((uint64_t)1 << 35)
+#define MAX_SPAN_PAGES ((uint64_t)1 << 35)
+#define MAX_TIME       ((uint64_t)1 << 62)
 
 /* clang-format off */
 /* How many numbers an event has, its time included; 0: it does not stand in batches of events. */
@@ -74,7 +75,7 @@ static int compare_batches(const void *left, const void *right)
     return a->data < b->data ? -1 : a->data > b->data;
 }
 
-/* Sorts the batches of events by M, and makes the streams. */
+/* Sorts the batches of events by M, and makes streams and threads. */
 static bool make_streams(struct event_reader *r)
 {
     size_t n = 0;
@@ -88,17 +89,19 @@ static bool make_streams(struct event_reader *r)
     for (size_t i = 0; i < n; i++)
         r->nstreams += i == 0 || r->batches[i]->m != r->batches[i - 1]->m;
     r->streams = calloc(MAX(r->nstreams, 1), sizeof *r->streams);
-    r->heap = calloc(MAX(r->nstreams, 1), sizeof *r->heap);
-    if (r->streams == NULL || r->heap == NULL)
+    r->threads = calloc(MAX(r->nstreams, 1), sizeof *r->threads);
+    if (r->streams == NULL || r->threads == NULL)
         return fail_memory(r);
-    struct stream *s = r->streams - 1;
+    uint32_t last = UINT32_MAX;
     for (size_t i = 0; i < n; i++) {
-        if (i == 0 || r->batches[i]->m != r->batches[i - 1]->m)
-            *++s = (struct stream){.next = &r->batches[i],
-                                   .m = r->batches[i]->m,
-                                   .order = (uint32_t)(r->batches[i] - r->list->batches),
-                                   .proc = -1};
-        s->last = &r->batches[i + 1];
+        if (i == 0 || r->batches[i]->m != r->batches[i - 1]->m) {
+            last++;
+            r->threads[last] = (struct thread){.m = r->batches[i]->m, .proc = -1};
+            r->streams[last].thread = &r->threads[last];
+            r->streams[last].next = &r->batches[i];
+        }
+        r->streams[last].last = &r->batches[i + 1];
+        r->list->batches[r->batches[i] - r->list->batches].thread = last;
     }
     return true;
 }
@@ -131,6 +134,11 @@ static bool reserve(struct event_reader *r)
     return grow_events(r, r->promised);
 }
 
+static COLD bool fail_time(struct event_reader *r, const uint8_t *at)
+{
+    return event_fail_format(r, at, "an event within 2^62 ns of the clock's zero");
+}
+
 /* Reads the type and time of the event that begins at s->p; *more: it is whole so far. */
 static ALWAYS_INLINE bool peek(struct event_reader *r, struct stream *s, bool *more)
 {
@@ -146,26 +154,30 @@ static ALWAYS_INLINE bool peek(struct event_reader *r, struct stream *s, bool *m
         return s->batch->partial ||
                event_fail_format(r, s->at, "an event with its time within its batch");
     }
-    if (UNLIKELY(__builtin_add_overflow(s->batch_time, delta, &s->batch_time)))
-        return event_fail_format(r, s->at, "an event with a time below 2^64");
-    s->time = MAX(s->time, s->batch_time);
+    if (UNLIKELY(delta > r->unit.max))
+        return fail_time(r, s->at);
+    s->time += unit_ns(&r->unit, delta);
+    if (UNLIKELY(s->time > MAX_TIME))
+        return fail_time(r, s->at);
     s->p = p;
     *more = true;
     return true;
 }
 
-/* Goes to the next batch with an event; *more: there is one. */
+/* Goes to the next batch with an event in this generation; *more: there is one. */
 static NOINLINE bool next_batch(struct event_reader *r, struct stream *s, bool *more)
 {
     if (s->batch != NULL)
         r->promised -= s->batch->size / 2;
-    while (s->next < s->last) {
+    while (s->next < s->last && (*s->next)->generation == r->order.generation) {
         s->batch = *s->next++;
         s->p = s->batch->data;
         s->end = s->p + s->batch->size;
-        s->batch_time = s->batch->time;
         if (s->p == s->end)
             continue;
+        if (s->batch->time > r->unit.max)
+            return fail_time(r, s->p);
+        s->time = unit_ns(&r->unit, s->batch->time);
         r->promised += s->batch->size / 2;
         return reserve(r) && peek(r, s, more);
     }
@@ -174,64 +186,14 @@ static NOINLINE bool next_batch(struct event_reader *r, struct stream *s, bool *
     return true;
 }
 
-/* --- The heap of streams --- */
-
-static ALWAYS_INLINE bool is_before(const struct stream *a, const struct stream *b)
-{
-    return a->time != b->time ? a->time < b->time : a->order < b->order;
-}
-
-static void sift_down(struct event_reader *r, size_t i)
-{
-    struct stream *s = r->heap[i];
-    for (;;) {
-        size_t child = 2 * i + 1;
-        if (child >= r->nheap)
-            break;
-        if (child + 1 < r->nheap && is_before(r->heap[child + 1], r->heap[child]))
-            child++;
-        if (!is_before(r->heap[child], s))
-            break;
-        r->heap[i] = r->heap[child];
-        i = child;
-    }
-    r->heap[i] = s;
-}
-
-static bool fill_heap(struct event_reader *r)
-{
-    for (size_t i = 0; i < r->nstreams; i++) {
-        bool more;
-        if (!next_batch(r, &r->streams[i], &more))
-            return false;
-        if (more)
-            r->heap[r->nheap++] = &r->streams[i];
-    }
-    for (size_t i = r->nheap / 2; i-- > 0;)
-        sift_down(r, i);
-    return true;
-}
-
-/* The stream whose turn comes after the first one's; NULL if that is the last. */
-static const struct stream *second(const struct event_reader *r)
-{
-    if (r->nheap < 2)
-        return NULL;
-    return r->nheap > 2 && is_before(r->heap[2], r->heap[1]) ? r->heap[2] : r->heap[1];
-}
-
 /* --- Events --- */
 
-static ALWAYS_INLINE bool set_now(struct event_reader *r, const struct stream *s)
+static ALWAYS_INLINE void set_now(struct event_reader *r, const struct stream *s)
 {
-    uint64_t units = s->time - r->first_time;
-    if (UNLIKELY(units > r->max_time))
-        return event_fail_format(r, s->at, "an event within 2^62 ns of the first one");
-    if (LIKELY(r->whole_ns_per_unit != 0)) /* 64, but on machines without a clock of ns */
-        r->now = (int64_t)(units * r->whole_ns_per_unit);
-    else
-        r->now = (int64_t)((double)units * r->ns_per_unit);
-    return true;
+    r->clock = MAX(s->time, r->clock + 1);
+    if (UNLIKELY(r->first == 0))
+        r->first = r->clock;
+    r->now = (int64_t)(r->clock - r->first);
 }
 
 static ALWAYS_INLINE struct gomem_trace_event *add(struct event_reader *r, const struct stream *s,
@@ -242,7 +204,7 @@ static ALWAYS_INLINE struct gomem_trace_event *add(struct event_reader *r, const
     *e = (struct gomem_trace_event){
         .time = r->now,
         .link = GOMEM_TRACE_NO_LINK,
-        .proc = s->proc,
+        .proc = s->thread->proc,
         .kind = (uint8_t)kind,
     };
     return e;
@@ -268,8 +230,7 @@ static NOINLINE bool span_or_stack(struct event_reader *r, struct stream *s, uns
         e->type = (uint32_t)MIN(args[2], UINT32_MAX);
         return track_span_new(&r->tracker, index, args[1]) || fail_memory(r);
     case EV_SPAN_FREE:
-        track_span_free(&r->tracker, index);
-        return true;
+        return track_span_free(&r->tracker, index) || fail_memory(r);
     case EV_STACK_EXISTS:
     case EV_STACK_ALLOC:
         return track_stack_new(&r->tracker, index, args[1]) || fail_memory(r);
@@ -279,12 +240,49 @@ static NOINLINE bool span_or_stack(struct event_reader *r, struct stream *s, uns
     }
 }
 
-/* What the event means, its arguments read. */
+enum step { STEP_FAILED, STEP_WAITS, STEP_ENDED, STEP_WENT };
+
+/* An event did not come. */
+static NOINLINE enum step missed(struct event_reader *r, struct stream *s, unsigned type,
+                                 const uint64_t *args, enum order_verdict verdict)
+{
+    char expected[300];
+    if (verdict == ORDER_NO_MEMORY) {
+        (void)fail_memory(r);
+        return STEP_FAILED;
+    }
+    bool waits = verdict == ORDER_WAITS || (verdict == ORDER_IMPOSSIBLE && r->forced);
+    if (waits && !r->stuck)
+        return STEP_WAITS;
+    order_explain(&r->order, s->thread, type, args, expected, sizeof expected);
+    if (waits)
+        r->status = error_set(r->err, GOMEM_BAD_FORMAT,
+                              "broken trace: no thread can go on, expected %s at byte %zu",
+                              expected, (size_t)(s->at - r->list->file));
+    else
+        (void)event_fail_format(r, s->at, expected);
+    return STEP_FAILED;
+}
+
+/* Lets an event that is not of the experiment come, if it can. */
+static ALWAYS_INLINE enum step advance(struct event_reader *r, struct stream *s, unsigned type,
+                                       const uint64_t *args, bool force)
+{
+    enum order_verdict verdict = force ? order_force(&r->order, s->thread, type, args)
+                                       : order_advance(&r->order, s->thread, type, args);
+    if (UNLIKELY(verdict != ORDER_CAME))
+        return missed(r, s, type, args, verdict);
+    set_now(r, s);
+    r->clock += r->order.extra;
+    r->order.extra = 0;
+    return schedule_event(r, s, type, args) ? STEP_WENT : STEP_FAILED;
+}
+
+/* The same of one of the experiment, which can come at any time. */
 static ALWAYS_INLINE bool handle(struct event_reader *r, struct stream *s, unsigned type,
                                  const uint64_t *args)
 {
-    if (UNLIKELY(!set_now(r, s)))
-        return false;
+    set_now(r, s);
     uint32_t index = (uint32_t)r->nevents;
     struct gomem_trace_event *e;
     switch (type) {
@@ -299,36 +297,24 @@ static ALWAYS_INLINE bool handle(struct event_reader *r, struct stream *s, unsig
         e->address = args[0];
         e->type = tables_type(&r->tables->generations[s->batch->generation], args[1]);
         return track_object_new(&r->tracker, index) || fail_memory(r);
-    case EV_SPAN:
-    case EV_SPAN_ALLOC:
-    case EV_SPAN_FREE:
-    case EV_STACK_EXISTS:
-    case EV_STACK_ALLOC:
-    case EV_STACK_FREE:
-        return span_or_stack(r, s, type, args);
     default:
-        return schedule_event(r, s, type, args);
+        return span_or_stack(r, s, type, args);
     }
 }
 
-/* The arguments of the event at hand, up to the end of the batch; false: it is not whole. */
-static NOINLINE bool read_args_slow(struct event_reader *r, struct stream *s, unsigned n,
-                                    uint64_t *args)
+/* The arguments of the event at hand, up to the end of the batch; NULL: it is not whole. */
+static NOINLINE const uint8_t *read_args_slow(struct event_reader *r, const struct stream *s,
+                                              unsigned n, uint64_t *args)
 {
-    for (unsigned i = 0; i < n; i++) {
-        const uint8_t *next = varint_read(s->p, s->end, &args[i]);
-        if (next == NULL) {
-            if (!s->batch->partial)
-                (void)event_fail_format(r, s->at, "an event that ends within its batch");
-            return false;
-        }
-        s->p = next;
-    }
-    return true;
+    const uint8_t *p = s->p;
+    for (unsigned i = 0; p != NULL && i < n; i++)
+        p = varint_read(p, s->end, &args[i]);
+    if (p == NULL && !s->batch->partial)
+        (void)event_fail_format(r, s->at, "an event that ends within its batch");
+    return p;
 }
 
-/* The arguments of an event, where a whole one may be read; NULL or a position behind the end of
- * the batch: look again. */
+/* The same without looking for the end: NULL or a position behind it mean that it must be done. */
 static ALWAYS_INLINE const uint8_t *read_args(const uint8_t *p, unsigned type, unsigned n,
                                               uint64_t *args)
 {
@@ -343,48 +329,170 @@ static ALWAYS_INLINE const uint8_t *read_args(const uint8_t *p, unsigned type, u
     return p;
 }
 
-/* Handles the event at hand and looks at the next one; *more: the stream has one. */
-static ALWAYS_INLINE bool step(struct event_reader *r, struct stream *s, bool *more)
+/* Lets the event at hand come, and looks at the next one. STEP_ENDED: there is none. */
+static ALWAYS_INLINE enum step step(struct event_reader *r, struct stream *s, bool force)
 {
     uint64_t args[MAX_ARGS];
     unsigned type = s->type, n = nnumbers[type];
-    if (UNLIKELY(n-- == 0))
-        return event_fail_format(r, s->at, "an event of a known kind");
-    const uint8_t *p = LIKELY(s->p < r->fast_limit) ? read_args(s->p, type, n, args) : NULL;
-    if (LIKELY(p != NULL && p <= s->end)) {
-        s->p = p;
-    } else if (!read_args_slow(r, s, n, args)) {
-        *more = false;
-        return r->status == GOMEM_OK;
+    if (UNLIKELY(n-- == 0)) {
+        (void)event_fail_format(r, s->at, "an event of a known kind");
+        return STEP_FAILED;
     }
-    if (UNLIKELY(!handle(r, s, type, args)))
-        return false;
-    return LIKELY(s->p < s->end) ? peek(r, s, more) : next_batch(r, s, more);
+    const uint8_t *p = LIKELY(s->p < r->fast_limit) ? read_args(s->p, type, n, args) : NULL;
+    if (UNLIKELY(p == NULL || p > s->end)) {
+        p = read_args_slow(r, s, n, args);
+        if (p == NULL)
+            return r->status == GOMEM_OK ? STEP_ENDED : STEP_FAILED;
+    }
+    if (type < EV_SCHEDULE_END) {
+        enum step done = advance(r, s, type, args, force);
+        if (UNLIKELY(done != STEP_WENT))
+            return done;
+    } else if (UNLIKELY(!handle(r, s, type, args))) {
+        return STEP_FAILED;
+    }
+    bool more;
+    s->p = p;
+    if (UNLIKELY(!(LIKELY(p < s->end) ? peek(r, s, &more) : next_batch(r, s, &more))))
+        return STEP_FAILED;
+    return LIKELY(more) ? STEP_WENT : STEP_ENDED;
 }
 
-/* Takes events from the first stream while it is its turn. */
-static bool run(struct event_reader *r, bool *more)
+/* --- All of them --- */
+
+static struct stream *stream_at(const struct event_reader *r, size_t i)
 {
-    struct stream *s = r->heap[0];
-    const struct stream *other = second(r);
+    return &r->streams[r->frontier.at[i].thread];
+}
+
+/* Takes events from the earliest stream while it is the earliest. */
+static enum step run(struct event_reader *r)
+{
+    struct stream *s = stream_at(r, 0);
+    uint64_t limit = frontier_limit(&r->frontier);
+    enum step done;
     do {
-        if (UNLIKELY(!step(r, s, more)))
+        done = step(r, s, false);
+    } while (done == STEP_WENT && s->time <= limit);
+    r->frontier.at[0].time = s->time;
+    return done;
+}
+
+static bool is_waiting(const struct event_reader *r, size_t i)
+{
+    return order_still_waits(&r->order, stream_at(r, i)->thread);
+}
+
+/* Tries stream i, the frontier being sorted, and goes on with it as long as it would be its turn
+ * again: those before it still wait, since events of the experiment change nothing for them, and
+ * its place is the same. */
+static enum step run_other(struct event_reader *r, size_t i)
+{
+    const struct frontier_entry *e = &r->frontier.at[i];
+    struct stream *s = stream_at(r, i);
+    uint64_t limit = i + 1 < r->frontier.n ? e[1].time : UINT64_MAX;
+    unsigned type = s->type;
+    enum step done = step(r, s, false);
+    if (done != STEP_WENT || i == 0 || !is_waiting(r, 0)) /* equals may have changed places */
+        return done;
+    while (done == STEP_WENT && type >= EV_SCHEDULE_END && s->time <= limit &&
+           s->time >= e[-1].time) {
+        type = s->type;
+        done = step(r, s, false);
+    }
+    return done == STEP_WAITS ? STEP_WENT : done;
+}
+
+/* The earliest event waits, and so do all others. */
+static COLD enum step force_first(struct event_reader *r)
+{
+    r->forced = r->partial;
+    r->stuck = !r->partial;
+    return step(r, stream_at(r, 0), r->forced);
+}
+
+/* The earliest event waits: takes one from the earliest stream that can go on, number *i then. */
+static NOINLINE enum step go_around(struct event_reader *r, size_t *i)
+{
+    size_t n = r->frontier.n;
+    frontier_sort(&r->frontier);
+    for (size_t k = 1; k <= n; k++) {
+        *i = k < n ? k : 0;
+        if (is_waiting(r, *i))
+            continue;
+        enum step done = run_other(r, *i);
+        if (done != STEP_WAITS)
+            return done;
+    }
+    *i = 0;
+    return force_first(r);
+}
+
+static bool merge_generation(struct event_reader *r)
+{
+    struct frontier *f = &r->frontier;
+    while (f->n > 0) {
+        size_t i = 0;
+        enum step done = run(r);
+        if (UNLIKELY(done == STEP_WAITS))
+            done = go_around(r, &i);
+        if (UNLIKELY(done == STEP_FAILED))
             return false;
-    } while (*more && (other == NULL || is_before(s, other)));
+        if (UNLIKELY(done == STEP_ENDED))
+            frontier_remove(f, i);
+        else
+            frontier_update(f, i, stream_at(r, i)->time);
+    }
+    return true;
+}
+
+/* Goes to the generation that begins with batch number `at`. */
+static void begin_generation(struct event_reader *r, size_t at)
+{
+    const struct batch_list *list = r->list;
+    uint32_t generation = list->batches[at].generation;
+    r->order.generation = generation;
+    r->unit = tables_unit(r->tables, generation);
+    r->partial = generation >= list->complete_generations ||
+                 (list->go_minor < 26 && generation + 1 == list->generations);
+    uint64_t earliest = 0;
+    for (; at < list->n && list->batches[at].generation == generation; at++)
+        if (earliest == 0 || list->batches[at].time < earliest)
+            earliest = list->batches[at].time;
+    /* Go's reader has an event here, too. */
+    r->clock = MAX(unit_ns(&r->unit, MIN(earliest, r->unit.max)), r->clock + 1);
+}
+
+/* The streams of the generation that begins with batch *at, in the order of the file; *at: the
+ * first batch behind it. */
+static bool fill_frontier(struct event_reader *r, size_t *at)
+{
+    const struct batch_list *list = r->list;
+    for (; *at < list->n && list->batches[*at].generation == r->order.generation; ++*at) {
+        const struct batch *b = &list->batches[*at];
+        struct stream *s = &r->streams[b->thread];
+        bool more;
+        if (b->kind != BATCH_EVENTS || s->batch != NULL || s->next == s->last || *s->next != b)
+            continue;
+        if (!next_batch(r, s, &more))
+            return false;
+        if (!more)
+            continue;
+        if (r->frontier.n == MAX_THREADS)
+            return event_fail_format(r, s->at, "at most 16384 threads with events");
+        frontier_insert(&r->frontier, (struct frontier_entry){s->time, b->thread});
+    }
+    if (r->frontier.n > 0 && r->order.first_generation == UINT32_MAX)
+        r->order.first_generation = r->order.generation;
     return true;
 }
 
 static bool merge(struct event_reader *r)
 {
-    if (r->nheap > 0)
-        r->first_time = r->heap[0]->time;
-    while (r->nheap > 0) {
-        bool more;
-        if (!run(r, &more))
+    for (size_t at = 0; at < r->list->n;) {
+        begin_generation(r, at);
+        if (!fill_frontier(r, &at) || !merge_generation(r))
             return false;
-        if (!more)
-            r->heap[0] = r->heap[--r->nheap];
-        sift_down(r, 0);
     }
     return true;
 }
@@ -394,22 +502,17 @@ enum gomem_status events_read(struct event_reader *r, const struct batch_list *l
                               struct gomem_error *err)
 {
     *r = (struct event_reader){.list = list, .tables = tables, .err = err, .status = GOMEM_OK};
-    uint64_t frequency = tables->frequency == 0 ? DEFAULT_FREQUENCY : tables->frequency;
-    r->ns_per_unit = 1e9 / (double)frequency;
-    r->whole_ns_per_unit = 1000000000 % frequency == 0 ? 1000000000 / frequency : 0;
-    r->max_time = (uint64_t)MIN(0x1p62 / r->ns_per_unit, 0x1p62);
-    r->facts.max_proc = -1;
     if (list->file_size > MAX_EVENT_BYTES)
         r->fast_limit = list->file + list->file_size - MAX_EVENT_BYTES;
     map_init(&r->assists);
-    if (!tracker_init(&r->tracker, tables, classes, &r->facts)) {
-        (void)fail_memory(r);
-        return r->status;
-    }
     /* Events of the allocation experiment take 5 to 6 bytes. */
-    if (grow_events(r, list->file_size / 5 + 1) && make_streams(r) && fill_heap(r))
-        (void)merge(r);
-    if (r->status == GOMEM_OK)
+    bool made = tracker_init(&r->tracker, tables, classes, &r->facts) &&
+                grow_events(r, list->file_size / 5 + 1) && make_streams(r) &&
+                order_init(&r->order, r->threads, r->nstreams) &&
+                frontier_init(&r->frontier, MIN(r->nstreams, MAX_THREADS));
+    if (!made)
+        (void)fail_memory(r);
+    else if (merge(r))
         tiny_infer_sizes(&r->tracker, tables->types);
     return r->status;
 }
@@ -417,8 +520,10 @@ enum gomem_status events_read(struct event_reader *r, const struct batch_list *l
 void events_free(struct event_reader *r)
 {
     tracker_free(&r->tracker);
+    order_free(&r->order);
+    frontier_free(&r->frontier);
     map_free(&r->assists);
     free(r->batches);
     free(r->streams);
-    free(r->heap);
+    free(r->threads);
 }

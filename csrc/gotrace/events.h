@@ -1,16 +1,23 @@
 /* The events of a trace: merged over threads, decoded, and written into one array.
  *
- * Each thread (M) has its events in its own batches, in order. events_read takes at every step the
- * thread whose next event is earliest, and goes on with it until another one's turn comes.
+ * Each thread (M) has its events in its own batches, in order. Generation by generation events_read
+ * takes at every step the thread whose next event is earliest (frontier.c), if that event can come
+ * next (order.c), else the earliest that can. If there is none the trace is broken; in a generation
+ * that the end of the file cuts off, the earliest event comes.
+ *
+ * Times are those of Go's reader, where every event is later than the one before, by a nanosecond
+ * if its own time is not; but CPU samples, which are not read, do not count.
  *
  * Called by reader.c, when the tables are known.
  *
  * Concurrency: none; owned by the reader.
- * Go: internal/trace/reader.go, batchcursor.go; of order.go only where Ps and goroutines are.
+ * Go: internal/trace/reader.go, batchcursor.go.
  */
 #ifndef GOMEM_GOTRACE_EVENTS_H
 #define GOMEM_GOTRACE_EVENTS_H
 
+#include "gotrace/frontier.h"
+#include "gotrace/order.h"
 #include "gotrace/track.h"
 
 /* The events of one M. */
@@ -19,15 +26,10 @@ struct stream {
     const struct batch *batch;         /* the one at hand */
     const uint8_t *at;                 /* the event that comes next */
     const uint8_t *p, *end;            /* behind its type and time; the end of the batch */
-    uint64_t time;                     /* of that event, in clock units; never falls */
-    uint64_t batch_time;               /* the clock as the batch tells it, may be behind */
-    uint64_t m;
-    uint64_t goroutine;     /* that runs on it; 0: none or not known */
-    uint32_t order;         /* streams with events of the same time: the lower goes first */
+    uint64_t time;                     /* of that event, in ns */
+    struct thread *thread;
     uint32_t worker, sweep; /* index + 1 of the BEGIN of what goes on here */
-    int16_t proc;
-    uint8_t type;    /* of the event that comes next */
-    bool in_syscall; /* since it had its P */
+    uint8_t type;           /* of the event that comes next */
 };
 
 struct event_reader {
@@ -41,18 +43,21 @@ struct event_reader {
     const uint8_t *fast_limit; /* up to here an event may be read without looking for the end */
 
     const struct batch **batches; /* of events, by M and order in the file */
-    struct stream *streams;
+    struct stream *streams;       /* by M, as the threads */
+    struct thread *threads;
     size_t nstreams;
-    struct stream **heap; /* those that have events left; the earliest first */
-    size_t nheap;
+    struct frontier frontier;
+    struct order order;
+    bool partial; /* the generation is not whole, or it can not be known that it is */
+    bool forced;  /* so that an event came that waited for another one */
+    bool stuck;   /* the next event that waits is an error */
 
-    uint64_t first_time;
-    double ns_per_unit;
-    uint64_t whole_ns_per_unit; /* the same if it is a whole number; else 0 */
-    uint64_t max_time;          /* units after first_time that are less than 2^62 ns */
-    int64_t now;                /* ns */
-    uint32_t gc, stw;           /* index + 1 of the BEGIN of what goes on */
-    struct map assists;         /* goroutine to index + 1 of its BEGIN */
+    struct time_unit unit; /* in the generation at hand */
+    uint64_t clock;        /* ns, of the last event in the order */
+    uint64_t first;        /* ns, of the first one; 0: there was none */
+    int64_t now;           /* ns after the first one, of the event at hand */
+    uint32_t gc, stw;      /* index + 1 of the BEGIN of what goes on */
+    struct map assists;    /* goroutine to index + 1 of its BEGIN */
 
     enum gomem_status status;
     struct gomem_error *err;

@@ -29,12 +29,18 @@ static void fill_facts(struct gomem_trace_facts *f, const struct event_reader *r
     f->page_size = t->page_size;
     f->min_align = t->min_align;
     f->min_stack = t->min_stack;
+    if (r->forced && !list->truncated) { /* between two batches: before Go 1.26 that is not seen */
+        f->truncated = true;
+        f->truncated_at = list->file_size;
+        f->complete_generations = list->generations - 1;
+    }
+    f->max_proc = (int32_t)r->order.all.nprocs - 2;
     f->duration = r->now;
     /* Any numbers may stand in the file; what makes no sense is computed without complaint. */
     if (t->has_snapshot) {
-        double since = (double)(int64_t)(t->snapshot_time - r->first_time) * r->ns_per_unit;
-        uint64_t ns = since > -0x1p62 && since < 0x1p62 ? (uint64_t)(int64_t)since : 0;
-        f->start_unix_ns = (int64_t)(t->snapshot_unix_ns - ns);
+        struct time_unit unit = tables_unit(t, t->snapshot_generation);
+        uint64_t snapshot = unit_ns(&unit, MIN(t->snapshot_time, unit.max));
+        f->start_unix_ns = (int64_t)(t->snapshot_unix_ns - (snapshot - r->first));
     }
     for (unsigned kind = 0; kind <= GOMEM_TRACE_STACK_FREE; kind++)
         f->has_allocations |= f->counts[kind] > 0;

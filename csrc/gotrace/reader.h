@@ -1,10 +1,11 @@
 /* Reading Go execution traces.
  *
  * gotrace_read takes a whole trace (go test -trace, runtime/trace, net/http/pprof; Go 1.23 to 1.26)
- * from memory and makes arrays of it: the events that have to do with memory, in order of time over
- * all threads and generations, and the types they name. With GODEBUG=traceallocfree=1 in the traced
- * program's environment the trace has every object, span and stack; without, what the garbage
- * collector did. Scheduling is followed only as far as it tells on which P something happened.
+ * from memory and makes arrays of it: the events that have to do with memory, of all threads and
+ * generations in the order in which Go's own reader has them, and the types they name. With
+ * GODEBUG=traceallocfree=1 in the traced program's environment the trace has every object, span and
+ * stack; without, what the garbage collector did. Scheduling is followed as far as it tells on
+ * which P and in which order things happened.
  *
  * Sizes of tiny objects are not in the trace, nor are their addresses but to 8 bytes. They are
  * inferred so that Go's rule (align by 8, 4 or 2 if the size is a multiple of it; begin where the
@@ -12,8 +13,9 @@
  * one reaches to the block's end, as far as its alignment lets it, and a type's size counts more
  * than evenness.
  *
- * Whatever the bytes are, reading ends with a trace or a status: it looks at each byte a bounded
- * number of times and needs memory in proportion to them.
+ * Whatever the bytes are, reading ends with a trace or a status: it needs memory in proportion to
+ * them, and tries each event at most once for every event of another thread (of at most 16384 in a
+ * generation).
  *
  * Concurrency: gotrace_read is a function of its arguments; a struct gotrace is const.
  * Go: internal/trace (Reader), cmd/trace.

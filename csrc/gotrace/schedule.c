@@ -1,54 +1,11 @@
-/* Events that tell who runs where, and what the garbage collector does.
+/* What events say of the garbage collector, besides what they mean for the order.
  *
- * Called by events.c, event by event.
- *
- * Which P an M has is told by the M's own events alone: it starts and stops Ps, and whether one was
- * stolen from it while it was in a system call shows when the call ends. So it does not matter here
- * whether the clocks of two threads agree to the last tick.
+ * Called by events.c, event by event, when order.c has let the event happen.
  *
  * Concurrency: none; owned by the reader.
- * Go: order.go (what events mean for Ps and goroutines), runtime/traceruntime.go.
+ * Go: event.go (what ranges there are), runtime/traceruntime.go.
  */
 #include "gotrace/events.h"
-
-enum {
-    EV_PROCS_CHANGE = 9,
-    EV_PROC_START,
-    EV_PROC_STOP,
-    EV_PROC_STEAL,
-    EV_PROC_STATUS,
-    EV_GO_CREATE,
-    EV_GO_CREATE_SYSCALL,
-    EV_GO_START,
-    EV_GO_DESTROY,
-    EV_GO_DESTROY_SYSCALL,
-    EV_GO_STOP,
-    EV_GO_BLOCK,
-    EV_GO_UNBLOCK,
-    EV_GO_SYSCALL_BEGIN,
-    EV_GO_SYSCALL_END,
-    EV_GO_SYSCALL_END_BLOCKED,
-    EV_GO_STATUS,
-    EV_STW_BEGIN,
-    EV_STW_END,
-    EV_GC_ACTIVE,
-    EV_GC_BEGIN,
-    EV_GC_END,
-    EV_GC_SWEEP_ACTIVE,
-    EV_GC_SWEEP_BEGIN,
-    EV_GC_SWEEP_END,
-    EV_GC_MARK_ASSIST_ACTIVE,
-    EV_GC_MARK_ASSIST_BEGIN,
-    EV_GC_MARK_ASSIST_END,
-    EV_HEAP_ALLOC,
-    EV_HEAP_GOAL,
-    EV_GO_LABEL,
-    EV_GO_SWITCH = 45,
-    EV_GO_SWITCH_DESTROY,
-    EV_GO_STATUS_STACK = 48,
-};
-
-enum { PROC_RUNNING = 1, PROC_SYSCALL = 3, GO_RUNNING = 2, GO_SYSCALL = 3 };
 
 static bool fail_memory(struct event_reader *r)
 {
@@ -57,31 +14,7 @@ static bool fail_memory(struct event_reader *r)
     return false;
 }
 
-/* --- Ps and goroutines --- */
-
-static void note_proc(struct event_reader *r, uint64_t proc)
-{
-    if (proc <= INT16_MAX)
-        r->facts.max_proc = MAX(r->facts.max_proc, (int32_t)proc);
-}
-
-static bool set_proc(struct event_reader *r, struct stream *s, uint64_t proc, bool in_syscall)
-{
-    if (proc > INT16_MAX)
-        return event_fail_format(r, s->at, "a P of at most 32767");
-    s->proc = (int16_t)proc;
-    s->in_syscall = in_syscall;
-    return true;
-}
-
-static bool proc_status(struct event_reader *r, struct stream *s, uint64_t proc, uint64_t status)
-{
-    note_proc(r, proc);
-    /* The others are about Ps that are not the M's own. */
-    if (status != PROC_RUNNING && status != PROC_SYSCALL)
-        return true;
-    return set_proc(r, s, proc, status == PROC_SYSCALL);
-}
+/* --- Its workers --- */
 
 static void end_worker(struct event_reader *r, struct stream *s)
 {
@@ -91,19 +24,6 @@ static void end_worker(struct event_reader *r, struct stream *s)
     e->link = s->worker - 1;
     e->type = r->events[e->link].type;
     s->worker = 0;
-}
-
-/* The goroutine that ran on the M has stopped. */
-static void go_off(struct event_reader *r, struct stream *s)
-{
-    end_worker(r, s);
-    s->goroutine = 0;
-}
-
-static void go_status(struct stream *s, const uint64_t *args)
-{
-    if (args[2] == GO_RUNNING || (args[2] == GO_SYSCALL && args[1] == s->m))
-        s->goroutine = args[0];
 }
 
 /* Background workers of the collector label themselves. */
@@ -168,10 +88,10 @@ static bool begin_assist(struct event_reader *r, struct stream *s, uint64_t goro
 
 static void end_assist(struct event_reader *r, struct stream *s)
 {
-    uint32_t nowhere = 0, *begin = map_get(&r->assists, s->goroutine);
+    uint32_t nowhere = 0, *begin = map_get(&r->assists, s->thread->goroutine);
     end_range(r, s, GOMEM_TRACE_ASSIST_END, begin != NULL ? begin : &nowhere)->address =
-        s->goroutine;
-    map_remove(&r->assists, s->goroutine);
+        s->thread->goroutine;
+    map_remove(&r->assists, s->thread->goroutine);
 }
 
 static void value(struct event_reader *r, struct stream *s, enum gomem_trace_kind kind,
@@ -216,7 +136,7 @@ static bool collector_event(struct event_reader *r, struct stream *s, unsigned t
     case EV_GC_MARK_ASSIST_ACTIVE:
         return begin_assist(r, s, args[0], true);
     case EV_GC_MARK_ASSIST_BEGIN:
-        return begin_assist(r, s, s->goroutine, false);
+        return begin_assist(r, s, s->thread->goroutine, false);
     default:
         end_assist(r, s);
         return true;
@@ -229,47 +149,13 @@ bool schedule_event(struct event_reader *r, struct stream *s, unsigned type, con
     case EV_PROCS_CHANGE:
         value(r, s, GOMEM_TRACE_PROCS, args[0]);
         return true;
-    case EV_PROC_START:
-        note_proc(r, args[0]);
-        return set_proc(r, s, args[0], false);
-    case EV_PROC_STOP:
-        s->proc = -1;
-        return true;
-    case EV_PROC_STEAL: /* others notice when their system call ends */
-        if (args[2] == s->m && args[0] == (uint64_t)s->proc)
-            s->proc = -1;
-        return true;
-    case EV_PROC_STATUS:
-        return proc_status(r, s, args[0], args[1]);
-    case EV_GO_CREATE_SYSCALL:
-    case EV_GO_START:
     case EV_GO_SWITCH:
     case EV_GO_SWITCH_DESTROY:
-        go_off(r, s);
-        s->goroutine = args[0];
-        return true;
     case EV_GO_DESTROY:
+    case EV_GO_DESTROY_SYSCALL:
     case EV_GO_STOP:
     case EV_GO_BLOCK:
-        go_off(r, s);
-        return true;
-    case EV_GO_DESTROY_SYSCALL:
-        go_off(r, s);
-        s->proc = -1;
-        return true;
-    case EV_GO_SYSCALL_BEGIN:
-    case EV_GO_SYSCALL_END:
-        s->in_syscall = type == EV_GO_SYSCALL_BEGIN;
-        return true;
-    case EV_GO_SYSCALL_END_BLOCKED:
-        if (s->in_syscall)
-            s->proc = -1;
-        s->in_syscall = false;
-        s->goroutine = 0;
-        return true;
-    case EV_GO_STATUS:
-    case EV_GO_STATUS_STACK:
-        go_status(s, args);
+        end_worker(r, s);
         return true;
     case EV_HEAP_ALLOC:
         r->facts.final_heap_alloc = args[0];

@@ -19,6 +19,8 @@ enum { ALLOC_FREE_TYPES = 0, ALLOC_FREE_INFO = 1 };
 
 enum { MAX_LABELS = UINT16_MAX, MAX_STACK_UNIT = 1 << 20 };
 
+#define DEFAULT_FREQUENCY 15625000 /* units of 64 ns */
+
 /* Where reading of a batch is. */
 struct cursor {
     const struct batch *batch;
@@ -84,6 +86,8 @@ static bool read_sync(struct tables *t, struct cursor *c)
                 return fail_format(t, c, "a clock frequency other than 0");
             if (t->frequency == 0)
                 t->frequency = numbers[0];
+            if (t->generations[c->batch->generation].frequency == 0)
+                t->generations[c->batch->generation].frequency = numbers[0];
         } else if (type == EV_CLOCK_SNAPSHOT && t->list->go_minor >= 25) {
             if (!read_numbers(t, c, numbers, 4)) /* time since the batch's, mono, seconds, ns */
                 return false;
@@ -91,6 +95,7 @@ static bool read_sync(struct tables *t, struct cursor *c)
             if (!t->has_snapshot) {
                 t->snapshot_time = time;
                 t->snapshot_unix_ns = numbers[2] * 1000000000 + numbers[3];
+                t->snapshot_generation = c->batch->generation;
                 t->has_snapshot = true;
             }
         } else {
@@ -99,6 +104,20 @@ static bool read_sync(struct tables *t, struct cursor *c)
         }
     }
     return true;
+}
+
+struct time_unit tables_unit(const struct tables *t, uint32_t generation)
+{
+    uint64_t frequency = t->generations[generation].frequency;
+    if (frequency == 0)
+        frequency = t->frequency;
+    if (frequency == 0)
+        frequency = DEFAULT_FREQUENCY;
+    struct time_unit u = {.ns = 1 / ((double)frequency / 1e9)};
+    u.max = (uint64_t)MIN(0x1p62 / u.ns, 0x1p62);
+    if (u.ns >= 1 && u.ns == (double)(uint64_t)u.ns)
+        u.whole_ns = (uint64_t)u.ns;
+    return u;
 }
 
 /* --- Strings --- */
@@ -329,7 +348,7 @@ static bool index_types(struct tables *t)
 {
     size_t first = 0;
     for (size_t i = 0; i < t->list->generations; i++) {
-        struct generation_types *g = &t->generations[i];
+        struct generation_tables *g = &t->generations[i];
         if (g->nsorted == 0)
             continue;
         g->sorted = &t->type_entries[first];
@@ -349,7 +368,7 @@ static bool index_types(struct tables *t)
     return true;
 }
 
-uint32_t tables_type_slow(const struct generation_types *g, uint64_t id)
+uint32_t tables_type_slow(const struct generation_tables *g, uint64_t id)
 {
     size_t low = 0, high = g->nsorted;
     while (low < high) {

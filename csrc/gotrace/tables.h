@@ -33,20 +33,37 @@ struct type_entry {
     uint32_t index;
 };
 
-/* The types of a generation. Ids are given out from 1 on, so that nearly always the id is an index.
- */
-struct generation_types {
+/* The clock and the types of a generation. Ids of types are given out from 1 on, so that nearly
+ * always the id is an index. */
+struct generation_tables {
+    uint64_t frequency;        /* 0: it does not say */
     struct type_entry *sorted; /* by id; part of tables.type_entries */
     size_t nsorted;
     uint32_t *direct; /* by id; NULL if the ids are not dense */
     size_t ndirect;
 };
 
+/* How long the clock's unit is. */
+struct time_unit {
+    double ns;
+    uint64_t whole_ns; /* the same if it is a whole number; else 0 */
+    uint64_t max;      /* so many are at most 2^62 ns */
+};
+
+/* pre: n <= u->max. */
+static inline uint64_t unit_ns(const struct time_unit *u, uint64_t n)
+{
+    if (LIKELY(u->whole_ns != 0)) /* 64, but on machines without a clock of ns */
+        return n * u->whole_ns;
+    return (uint64_t)((double)n * u->ns);
+}
+
 struct tables {
     const struct batch_list *list;
     uint64_t frequency; /* of the first generation that says so; 0: none did */
     bool has_snapshot;  /* of the clocks: the first one */
     uint64_t snapshot_time, snapshot_unix_ns;
+    uint32_t snapshot_generation;
     bool has_info; /* of the experiment */
     uint64_t min_heap_address, page_size, min_align, min_stack;
 
@@ -55,7 +72,7 @@ struct tables {
 
     struct type_entry *type_entries;
     size_t ntype_entries, type_entries_capacity;
-    struct generation_types *generations;
+    struct generation_tables *generations;
     struct map types_by_address;
     struct gomem_trace_type *types; /* without their names */
     size_t ntypes, types_capacity;
@@ -72,16 +89,18 @@ MUST_USE enum gomem_status tables_read(struct tables *t, const struct batch_list
                                        struct gomem_error *err);
 void tables_free(struct tables *t);
 
+struct time_unit tables_unit(const struct tables *t, uint32_t generation);
+
 /* The index of the label whose string has this id, 0 if there is none; false: out of memory. */
 MUST_USE bool tables_label(struct tables *t, uint32_t generation, uint64_t id, uint32_t *label);
 /* The same if it begins with prefix; else 0. */
 MUST_USE bool tables_label_with(struct tables *t, uint32_t generation, uint64_t id,
                                 const char *prefix, uint32_t *label);
 
-uint32_t tables_type_slow(const struct generation_types *g, uint64_t id);
+uint32_t tables_type_slow(const struct generation_tables *g, uint64_t id);
 
 /* Index of the type with this id, 0 if it is not in the table. */
-static inline uint32_t tables_type(const struct generation_types *g, uint64_t id)
+static inline uint32_t tables_type(const struct generation_tables *g, uint64_t id)
 {
     return LIKELY(id < g->ndirect) ? g->direct[id] : tables_type_slow(g, id);
 }

@@ -297,6 +297,21 @@ bool track_span_new(struct tracker *t, uint32_t index, uint64_t npages)
     return map_pages(t, number);
 }
 
+/* Objects of a covered span whose frees have not come: the span that was freed may have been the
+ * newer one. false: out of memory. */
+static COLD bool leave_objects(struct tracker *t, const struct track_span *s)
+{
+    for (uint32_t i = 0; s->elem_size != 0 && i < s->nslots; i++) {
+        const struct track_slot *slot = find_slot(t, s, i);
+        if (slot == NULL || slot->number == 0)
+            continue;
+        uint64_t key = waiting_key(s->base + i * s->elem_size, TRACK_OBJECT);
+        if (!waiting_add(&t->waiting, key, slot->number))
+            return false;
+    }
+    return true;
+}
+
 static void forget_span(struct tracker *t, uint32_t number)
 {
     struct track_span *s = &t->spans[number];
@@ -319,7 +334,7 @@ static void forget_span(struct tracker *t, uint32_t number)
     t->free_spans = number;
 }
 
-void track_span_free(struct tracker *t, uint32_t index)
+bool track_span_free(struct tracker *t, uint32_t index)
 {
     struct gomem_trace_event *e = &t->events[index];
     e->address = t->min_heap_address + (e->address << TRACK_PAGE_SHIFT);
@@ -329,7 +344,7 @@ void track_span_free(struct tracker *t, uint32_t index)
         number = chunk->spans[page_in_chunk(e->address)];
     if (number == 0 || t->spans[number].base != e->address) {
         t->facts->unmatched_frees++;
-        return;
+        return true;
     }
     const struct gomem_trace_event *a = &t->events[t->spans[number].event];
     e->link = t->spans[number].event;
@@ -340,7 +355,10 @@ void track_span_free(struct tracker *t, uint32_t index)
         t->facts->final_other_bytes -= a->size;
     else
         t->facts->final_heap_bytes -= a->size;
+    if (UNLIKELY(t->spans[number].covered) && !leave_objects(t, &t->spans[number]))
+        return false;
     forget_span(t, number);
+    return true;
 }
 
 /* --- Objects --- */

@@ -2,10 +2,9 @@
  *
  * Address space is looked up in chunks of 16 pages; a page leads to its span, a span to its slots,
  * a slot to the event of the object in it. What is freed leads back to the event that announced it.
- * Events come in the order of their times, which for events of different threads may be a little
- * wrong: something can seem to be allocated where something else lives still. The older one then
- * waits for its free (waiting.h); a span that waits keeps its objects, whose frees come before its
- * own.
+ * Neither Go's order nor the times say of two threads what each did with memory first (waiting.h):
+ * something can seem to be allocated where something else lives still. The older one then waits for
+ * its free; a span that waits keeps its objects.
  *
  * Called by events.c for every event of the allocation experiment.
  *
@@ -103,7 +102,7 @@ void tracker_free(struct tracker *t);
 /* Each takes an event whose kind, time, proc and type (of spans: the class as the trace has it) are
  * set and whose address is the trace's number for it; fills in the rest. false: out of memory. */
 MUST_USE bool track_span_new(struct tracker *t, uint32_t index, uint64_t npages);
-void track_span_free(struct tracker *t, uint32_t index);
+MUST_USE bool track_span_free(struct tracker *t, uint32_t index);
 MUST_USE bool track_object_new(struct tracker *t, uint32_t index);
 void track_object_free(struct tracker *t, uint32_t index);
 MUST_USE bool track_stack_new(struct tracker *t, uint32_t index, uint64_t order);

@@ -2,9 +2,10 @@
  *
  * Go's tracer gives two events of a thread never the same time, but the later one the next tick (64
  * ns). A thread that sweeps writes its frees faster than that, so that its clock gets ahead, by up
- * to 100 us; another one allocates what it has swept, and seems to do so before. What still lives
- * in the slot then waits here, under its address, for its free; frees look here first, and take the
- * oldest.
+ * to 100 us; another one allocates what it has swept, and seems to do so before. No event tells
+ * that it did not: memory goes from one thread to another without a trace, so that order.h is of no
+ * help. What still lives in the slot then waits here, under its address, for its free; frees look
+ * here first, and take the oldest.
  *
  * Used by track.c.
  *

@@ -18,9 +18,11 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/bits.h"
 #include "gotrace_check.h"
 
 enum { EXIT_REFUSED = 3, SHORT_PREFIX = 400, MAX_RUNS = 1000, LARGEST_WITHOUT_HEADER = 512 };
+#define HASH_PRIME 0x100000001b3u
 enum { NCLASSES = 256, NPROCS = INT16_MAX + 2, NOBJECT_KINDS = 3, TINY_CLASS = 5 };
 
 /* --- A file, and what is printed of it --- */
@@ -228,6 +230,77 @@ static void put_procs(const struct sums *s, enum gomem_trace_kind kind, const ch
         PUT_COUNT(s->procs[kind][proc + 1], "proc_%d_%s%s", proc, prefix, name);
 }
 
+/* The name of the event's kind in the reference's output, without the label; NULL: it is not there.
+ */
+static const char *kind_name(enum gomem_trace_kind kind)
+{
+    static const char *const names[GOMEM_TRACE_KINDS] = {
+        [GOMEM_TRACE_GC_ACTIVE] = "active_GC concurrent mark phase",
+        [GOMEM_TRACE_GC_BEGIN] = "begin_GC concurrent mark phase",
+        [GOMEM_TRACE_GC_END] = "end_GC concurrent mark phase",
+        [GOMEM_TRACE_SWEEP_ACTIVE] = "active_GC incremental sweep",
+        [GOMEM_TRACE_SWEEP_BEGIN] = "begin_GC incremental sweep",
+        [GOMEM_TRACE_SWEEP_END] = "end_GC incremental sweep",
+        [GOMEM_TRACE_ASSIST_ACTIVE] = "active_GC mark assist",
+        [GOMEM_TRACE_ASSIST_BEGIN] = "begin_GC mark assist",
+        [GOMEM_TRACE_ASSIST_END] = "end_GC mark assist",
+        [GOMEM_TRACE_WORKER_BEGIN] = "label_",
+        [GOMEM_TRACE_STW_BEGIN] = "begin_stop-the-world (",
+        [GOMEM_TRACE_STW_END] = "end_stop-the-world (",
+        [GOMEM_TRACE_HEAP_ALLOC] = "/memory/classes/heap/objects:bytes",
+        [GOMEM_TRACE_HEAP_GOAL] = "/gc/heap/goal:bytes",
+        [GOMEM_TRACE_PROCS] = "/sched/gomaxprocs:threads",
+    };
+    return kind <= GOMEM_TRACE_STACK_FREE ? experiment_names[kind] : names[kind];
+}
+
+static uint64_t hash_text(uint64_t h, const char *text)
+{
+    for (; *text != '\0'; text++)
+        h = (h ^ (unsigned char)*text) * HASH_PRIME;
+    return h;
+}
+
+/* The number that the reference hashes: what the trace calls the address, or a value. */
+static uint64_t hashed_value(const struct gomem_trace *t, const struct sums *s,
+                             const struct gomem_trace_event *e)
+{
+    const struct gomem_trace_facts *f = gomem_trace_facts(t);
+    if (e->kind >= GOMEM_TRACE_HEAP_ALLOC)
+        return e->size;
+    if (e->kind <= GOMEM_TRACE_SPAN_FREE)
+        return (e->address - f->min_heap_address) / MAX(f->page_size, 1);
+    if (e->kind <= GOMEM_TRACE_OBJECT_FREE)
+        return (raw_address(s, e) - f->min_heap_address) / MAX(f->min_align, 1);
+    if (e->kind <= GOMEM_TRACE_STACK_FREE)
+        return (e->address - f->min_heap_address) / MAX(f->min_stack, 1);
+    return 0;
+}
+
+/* A hash of all events in their order, with their Ps and times. */
+static void put_order(const struct gomem_trace *t, const struct sums *s)
+{
+    size_t nlabels;
+    const char *const *labels = gomem_trace_labels(t, &nlabels);
+    uint64_t h = 0;
+    for (size_t i = 0; i < s->events.n; i++) {
+        const struct gomem_trace_event *e = &s->events.at[i];
+        const char *name = kind_name(e->kind);
+        if (name == NULL)
+            continue;
+        bool stw = e->kind == GOMEM_TRACE_STW_BEGIN || e->kind == GOMEM_TRACE_STW_END;
+        h = hash_text(h, name);
+        if (stw || e->kind == GOMEM_TRACE_WORKER_BEGIN)
+            h = hash_text(h, labels[e->type]);
+        if (stw)
+            h = hash_text(h, ")");
+        h = (h ^ hashed_value(t, s, e)) * HASH_PRIME;
+        h = (h ^ (uint64_t)e->proc) * HASH_PRIME;
+        h = (h ^ (uint64_t)e->time) * HASH_PRIME;
+    }
+    PUT_COUNT(h, "order");
+}
+
 static void put_ranges(const struct gomem_trace *t, const struct sums *s)
 {
     static const struct {
@@ -380,6 +453,7 @@ static int print_facts(const struct file *file)
     put_labels(t, s.events);
     put_metrics(t, &s);
     put_objects(t, &s);
+    put_order(t, &s);
     print_rows();
     free(s.type_counts);
     free(s.type_bytes);

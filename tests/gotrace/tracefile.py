@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -12,31 +14,48 @@ NO_M = 2**64 - 1
 
 
 class Ev(IntEnum):
-    """Events the reader looks into, and what else it must be able to skip."""
+    """Events that stand in batches, by their numbers in the format."""
 
     PROCS_CHANGE = 9
     PROC_START = 10
     PROC_STOP = 11
     PROC_STEAL = 12
     PROC_STATUS = 13
+    GO_CREATE = 14
+    GO_CREATE_SYSCALL = 15
     GO_START = 16
+    GO_DESTROY = 17
+    GO_DESTROY_SYSCALL = 18
     GO_STOP = 19
     GO_BLOCK = 20
-    SYSCALL_BEGIN = 22
-    SYSCALL_END_BLOCKED = 24
+    GO_UNBLOCK = 21
+    GO_SYSCALL_BEGIN = 22
+    GO_SYSCALL_END = 23
+    GO_SYSCALL_END_BLOCKED = 24
     GO_STATUS = 25
     STW_BEGIN = 26
     STW_END = 27
     GC_ACTIVE = 28
     GC_BEGIN = 29
     GC_END = 30
-    SWEEP_BEGIN = 32
-    SWEEP_END = 33
-    ASSIST_BEGIN = 35
-    ASSIST_END = 36
+    GC_SWEEP_ACTIVE = 31
+    GC_SWEEP_BEGIN = 32
+    GC_SWEEP_END = 33
+    GC_MARK_ASSIST_ACTIVE = 34
+    GC_MARK_ASSIST_BEGIN = 35
+    GC_MARK_ASSIST_END = 36
     HEAP_ALLOC = 37
     HEAP_GOAL = 38
     GO_LABEL = 39
+    USER_TASK_BEGIN = 40
+    USER_TASK_END = 41
+    USER_REGION_BEGIN = 42
+    USER_REGION_END = 43
+    USER_LOG = 44
+    GO_SWITCH = 45
+    GO_SWITCH_DESTROY = 46
+    GO_CREATE_BLOCKED = 47
+    GO_STATUS_STACK = 48
     SPAN = 128
     SPAN_ALLOC = 129
     SPAN_FREE = 130
@@ -46,6 +65,24 @@ class Ev(IntEnum):
     STACK = 134
     STACK_ALLOC = 135
     STACK_FREE = 136
+
+
+class P(IntEnum):
+    """States of Ps in PROC_STATUS."""
+
+    RUNNING = 1
+    IDLE = 2
+    SYSCALL = 3
+    ABANDONED = 4
+
+
+class G(IntEnum):
+    """States of goroutines in GO_STATUS."""
+
+    RUNNABLE = 1
+    RUNNING = 2
+    SYSCALL = 3
+    WAITING = 4
 
 
 def varint(n: int) -> bytes:
@@ -73,6 +110,14 @@ class Thread:
         self.data += bytes([event]) + numbers(time - self.time, *args)
         self.time = time
         return self
+
+    def proc(self, time: int, proc: int, state: P = P.RUNNING) -> Thread:
+        return self.at(time, Ev.PROC_STATUS, proc, state)
+
+    def goroutine(self, time: int, goroutine: int, state: G = G.RUNNING,
+                  m: int | None = None) -> Thread:  # fmt: skip
+        """On this thread, or on another, or (NO_M) on none."""
+        return self.at(time, Ev.GO_STATUS, goroutine, self.m if m is None else m, state)
 
     # Objects and spans by address; classes as in Go: size class << 1 | noscan.
     def span(self, time: int, address: int, pages: int, span_class: int | None,
@@ -135,9 +180,9 @@ class Trace:
 
 
 def everything(minor: int) -> bytes:
-    """A trace with an event of nearly every kind, in two generations."""
+    """A trace with an event of nearly every kind that means something for memory, in two generations."""
     heap = MIN_HEAP
-    a = Thread(1).at(0, Ev.PROC_STATUS, 0, 1).at(0, Ev.GO_STATUS, 1, 1, 2)
+    a = Thread(1).proc(0, 0).goroutine(0, 1).proc(0, 1, P.IDLE).goroutine(0, 5, G.RUNNABLE, NO_M)
     a.at(1, Ev.STW_BEGIN, 2, 0).at(2, Ev.PROCS_CHANGE, 2, 0)
     a.span(3, heap, 1, 3, Ev.SPAN).alloc(4, heap, 1, Ev.OBJECT).at(5, Ev.STACK, 64, 12)
     a.at(6, Ev.STW_END).span(7, heap + PAGE, 1, 5).alloc(8, heap + PAGE, 2)
@@ -146,17 +191,61 @@ def everything(minor: int) -> bytes:
     a.span(14, heap + 8 * PAGE, 5, 0).alloc(15, heap + 8 * PAGE, 4)
     a.span(16, heap + 32 * PAGE, 4, None).at(17, Ev.STACK_ALLOC, 128, 13)
     a.at(18, Ev.HEAP_ALLOC, 70000).at(19, Ev.HEAP_GOAL, 4 << 20).at(20, Ev.GC_BEGIN, 1, 0)
-    a.at(21, Ev.ASSIST_BEGIN, 0).at(30, Ev.ASSIST_END).at(40, Ev.SYSCALL_BEGIN, 1, 0)
+    a.at(21, Ev.GC_MARK_ASSIST_BEGIN, 0).at(30, Ev.GC_MARK_ASSIST_END)
+    a.at(40, Ev.GO_SYSCALL_BEGIN, 1, 0)
     b = Thread(2).at(3, Ev.PROC_START, 1, 1).at(20, Ev.GO_START, 5, 1)
-    b.at(21, Ev.GO_LABEL, 1).at(40, Ev.GO_BLOCK, 3, 0).at(41, Ev.GC_END, 2)
-    b.at(42, Ev.SWEEP_BEGIN, 0).free(43, heap + PAGE).free(44, heap + 8 * PAGE)
-    b.span_free(45, heap + 8 * PAGE).at(46, Ev.SWEEP_END, 49152, 40960)
-    b.free(47, heap + 2 * PAGE).free(48, heap).at(49, Ev.STACK_FREE, 128).at(50, Ev.PROC_STOP)
+    b.at(21, Ev.GO_LABEL, 1).at(39, Ev.GC_END, 2).at(40, Ev.GO_BLOCK, 3, 0)
+    b.at(42, Ev.GC_SWEEP_BEGIN, 0).free(43, heap + PAGE).free(44, heap + 8 * PAGE)
+    b.span_free(45, heap + 8 * PAGE).at(46, Ev.GC_SWEEP_END, 49152, 40960)
+    b.free(47, heap + 2 * PAGE).free(48, heap).at(49, Ev.STACK_FREE, 128)
+    b.at(50, Ev.GO_UNBLOCK, 5, 2, 0).at(51, Ev.GO_START, 5, 3).at(52, Ev.GC_BEGIN, 3, 0)
+    b.at(53, Ev.GO_STOP, 0, 0).at(54, Ev.PROC_STEAL, 0, 2, 1).at(55, Ev.PROC_STOP)
     types = [(1, "T", 24), (2, "uint16", 2), (3, "uint32", 4), (4, "[]struct { X string }", 2000)]
-    strings = [(1, "GC (dedicated)"), (2, "start trace")]
+    strings = [(1, "GC (dedicated)"), (2, "start trace"), (3, "sync")]
     trace = Trace(minor).add(1000, [a, b], types, strings)
-    c = Thread(1).at(0, Ev.SYSCALL_END_BLOCKED).at(1, Ev.PROC_START, 0, 2)
-    c.at(2, Ev.GC_ACTIVE, 3).span(3, heap + 64 * PAGE, 1, 3).alloc(4, heap + 64 * PAGE, 1)
-    d = Thread(2).at(5, Ev.PROC_STATUS, 1, 2).at(6, Ev.GC_END, 4)
+    c = Thread(1).proc(0, 0, P.IDLE).goroutine(0, 1, G.SYSCALL).goroutine(0, 5, G.RUNNABLE, NO_M)
+    c.at(1, Ev.GO_SYSCALL_END_BLOCKED).at(2, Ev.PROC_START, 0, 1).at(3, Ev.GO_START, 1, 1)
+    c.at(4, Ev.GC_ACTIVE, 4).span(5, heap + 64 * PAGE, 1, 3).alloc(6, heap + 64 * PAGE, 1)
+    d = Thread(2).proc(5, 1, P.IDLE).at(6, Ev.PROC_START, 1, 1).at(7, Ev.GO_START, 5, 1)
+    d.at(8, Ev.GC_END, 5)
     trace.add(2000, [c, d], [(1, "T", 24)], [])
+    return bytes(trace.data)
+
+
+STRUCTURE = {
+    "Stacks": 2, "Stack": 3, "Strings": 4, "String": 5, "CPUSamples": 6, "CPUSample": 7,
+    "Frequency": 8, "Sync": 50, "ClockSnapshot": 51, "EndOfGeneration": 52,
+}  # fmt: skip
+
+
+def _number(name: str) -> int:
+    """Of an event, from its name in Go: STWBegin is STW_BEGIN."""
+    if name in STRUCTURE:
+        return STRUCTURE[name]
+    return Ev[re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).upper()]
+
+
+def from_text(text: str) -> bytes:
+    """A trace from the text that Go's test traces are kept in: an event or a line of one a line."""
+    lines = text.splitlines()
+    match = re.fullmatch(r"Trace Go1\.(\d+)", lines[0])
+    assert match is not None
+    trace = Trace(max(int(match[1]), 23))  # 1.22 has fewer events, and is else the same
+    header: list[int] = []
+    payload = bytearray()
+    for line in [*lines[1:], "EventBatch gen=0 m=0 time=0 size=0"]:
+        name, _, rest = line.partition(" ") if line[0] != "\t" else ("", "", line)
+        values = [int(v) for v in re.findall(r"\w=(\d+)", rest)]
+        if name == "EventBatch":
+            if header:
+                trace.generation = header[0]
+                trace.batch(header[1], header[2], bytes(payload))
+            header, payload = values, bytearray()
+        elif name:
+            payload += bytes([_number(name)]) + numbers(*values)
+        elif rest.startswith("\tdata="):
+            data = str(ast.literal_eval(rest.removeprefix("\tdata="))).encode()
+            payload += numbers(len(data)) + data
+        else:
+            payload += numbers(*values)
     return bytes(trace.data)

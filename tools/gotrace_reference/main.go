@@ -1,6 +1,6 @@
 // Reads execution traces with Go's own reader and prints what gomem's reader must find, as a flat
-// JSON object: counts by kind, bytes by type, live objects by span class, peaks; zeros are left out. The
-// bookkeeping is the obvious one, with maps. Run by tools/gotrace_golden.sh, which makes Go's internal/trace
+// JSON object: counts by kind, bytes by type, live objects by span class, peaks, and a hash of all events
+// in their order; zeros are left out. The bookkeeping is the obvious one, with maps. Run by tools/gotrace_golden.sh, which makes Go's internal/trace
 // importable as gotracereference/trace.
 package main
 
@@ -54,6 +54,20 @@ type state struct {
 	first, last             trace.Time // of events but syncs
 	snapshot                *trace.ClockSnapshot
 	cycle                   int // ends of marking so far
+}
+
+// inOrder adds an event to the hash of all events that gomem's reader has too, in their order, with
+// their Ps and times.
+func (s *state) inOrder(ev trace.Event, name string, value uint64) {
+	const prime = 0x100000001b3
+	h := s.out["order"]
+	for _, c := range []byte(name) {
+		h = (h ^ uint64(c)) * prime
+	}
+	for _, v := range []uint64{value, uint64(ev.Proc()), uint64(ev.Time() - s.first)} {
+		h = (h ^ v) * prime
+	}
+	s.out["order"] = h
 }
 
 func (s *state) batch(data []byte) {
@@ -225,17 +239,21 @@ func (s *state) event(ev trace.Event) {
 		s.out["metric_"+m.Name]++
 		s.proc(ev, m.Name)
 		s.out["last_"+m.Name] = m.Value.Uint64()
+		s.inOrder(ev, m.Name, m.Value.Uint64())
 	case trace.EventRangeBegin:
 		s.out["begin_"+ev.Range().Name]++
 		s.proc(ev, "begin_"+ev.Range().Name)
+		s.inOrder(ev, "begin_"+ev.Range().Name, 0)
 		if ev.Range().Name == "GC mark assist" {
 			s.out["sum_of_assisting_goroutines"] += uint64(ev.Goroutine())
 		}
 	case trace.EventRangeActive:
 		s.out["active_"+ev.Range().Name]++
+		s.inOrder(ev, "active_"+ev.Range().Name, 0)
 	case trace.EventRangeEnd:
 		s.out["end_"+ev.Range().Name]++
 		s.proc(ev, "end_"+ev.Range().Name)
+		s.inOrder(ev, "end_"+ev.Range().Name, 0)
 		if ev.Range().Name == "GC concurrent mark phase" {
 			s.cycle++
 		}
@@ -245,6 +263,7 @@ func (s *state) event(ev trace.Event) {
 	case trace.EventLabel:
 		if l := ev.Label().Label; strings.HasPrefix(l, "GC (") {
 			s.out["label_"+l]++
+			s.inOrder(ev, "label_"+l, 0)
 		}
 	case trace.EventExperimental:
 		x := ev.Experimental()
@@ -254,6 +273,7 @@ func (s *state) event(ev trace.Event) {
 		}
 		s.out["count_"+x.Name]++
 		s.proc(ev, x.Name)
+		s.inOrder(ev, x.Name, args[0])
 		switch {
 		case strings.HasPrefix(x.Name, "Span"):
 			s.spanEvent(ev, x.Name, args)
