@@ -3,6 +3,8 @@
     program = cdriver.build("stress_heap", "tsan")
     subprocess.run([program, "4", "2"], check=True)
 
+As a command it compiles one and runs it: ``python tests/cdriver.py gc_test tsan 4 400 100000``.
+
 How is setup.py's business: its profiles, and objects that are compiled again only when they must be,
 under build/cdriver/<profile>/.
 """
@@ -13,6 +15,7 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
@@ -101,3 +104,7 @@ def build(
                        check=True)  # fmt: skip
         new.replace(program)
     return program
+
+
+if __name__ == "__main__":
+    os.execv(program := build(*sys.argv[1:3]), [str(program), *sys.argv[3:]])

@@ -99,8 +99,8 @@ def test_release_builds_do_not_check() -> None:
 # threads, rounds, operations, seed
 COLLECTOR: dict[str, tuple[str, ...]] = {
     "check": ("3", "4", "60000", "1"),
-    "asan": ("3", "2", "30000", "2"),
-    "tsan": ("3", "2", "15000", "3"),
+    "asan": ("4", "2", "30000", "2"),
+    "tsan": ("4", "2", "15000", "3"),
 }
 
 
