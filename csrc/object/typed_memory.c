@@ -50,7 +50,7 @@ static void copy_words(uint64_t *to, const uint64_t *from, size_t n)
 
 void typed_copy(struct p *p, const struct type *t, void *to, const void *from, size_t n)
 {
-    if (n == 0 || to == from)
+    if (n == 0 || t->size == 0 || to == from)
         return;
     if (!type_has_pointers(t)) {
         memmove(to, from, n * t->size);
@@ -72,6 +72,8 @@ void typed_init(struct p *p, const struct type *t, void *to, const void *from, s
 
 void typed_clear(struct p *p, const struct type *t, void *at, size_t n)
 {
+    if (n == 0)
+        return;
     if (!type_has_pointers(t)) {
         memset(at, 0, n * t->size);
         return;
