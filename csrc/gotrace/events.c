@@ -273,9 +273,12 @@ static ALWAYS_INLINE enum step advance(struct event_reader *r, struct stream *s,
     if (UNLIKELY(verdict != ORDER_CAME))
         return missed(r, s, type, args, verdict);
     set_now(r, s);
+    if (UNLIKELY(!schedule_event(r, s, type, args)))
+        return STEP_FAILED;
     r->clock += r->order.extra;
+    r->now += r->order.extra;
     r->order.extra = 0;
-    return schedule_event(r, s, type, args) ? STEP_WENT : STEP_FAILED;
+    return STEP_WENT;
 }
 
 /* The same of one of the experiment, which can come at any time. */

@@ -21,6 +21,14 @@ from tracefile import MIN_HEAP, NO_M, Ev, G, P, Thread, Trace, everything, from_
 MIN_STACK = 2048
 
 
+def running(m: int = 1, proc: int = 0, goroutine: int = 1) -> Thread:
+    return Thread(m).proc(0, proc).goroutine(0, goroutine)
+
+
+def calling() -> Thread:
+    return running().at(1, Ev.GO_SYSCALL_BEGIN, 1, 0)
+
+
 def mark(thread: Thread, time: int, number: int) -> Thread:
     """An event that can come at any time: a goroutine without a stack."""
     return thread.at(time, Ev.STACK, number, 0)
@@ -194,16 +202,39 @@ def test_a_p_that_was_left_behind_is_stolen(trace_file: Path) -> None:
     assert facts(trace_file)["proc_0_/memory/classes/heap/objects:bytes"] == 1
 
 
+OTHER = (0, 2, G.WAITING, NO_M)
+LIVES = [
+    running().at(1, Ev.GO_DESTROY).at(2, Ev.GO_CREATE, 1, 0, 0).at(3, Ev.GO_START, 1, 1),
+    running().goroutine(*OTHER).at(1, Ev.GO_SWITCH, 2, 1).at(2, Ev.GO_UNBLOCK, 1, 1, 0)
+    .at(3, Ev.GO_BLOCK, 0, 0).at(4, Ev.GO_UNBLOCK, 2, 2, 0).at(5, Ev.GO_START, 1, 2)
+    .at(6, Ev.GO_STOP, 0, 0).at(7, Ev.GO_START, 2, 3),
+    running().goroutine(*OTHER).at(1, Ev.GO_SWITCH_DESTROY, 2, 1).at(2, Ev.GO_STOP, 0, 0)
+    .at(3, Ev.GO_CREATE_BLOCKED, 1, 0, 0).at(4, Ev.GO_START, 2, 2).at(5, Ev.GO_SWITCH, 1, 1),
+    calling().at(2, Ev.PROC_STOP).at(3, Ev.GO_SYSCALL_END_BLOCKED).at(4, Ev.PROC_START, 0, 2)
+    .at(5, Ev.GO_START, 1, 1).at(6, Ev.GO_SYSCALL_BEGIN, 3, 0).at(7, Ev.GO_SYSCALL_END)
+    .at(8, Ev.GO_SYSCALL_BEGIN, 4, 0).at(9, Ev.PROC_STEAL, 0, 5, 1)
+    .at(10, Ev.GO_SYSCALL_END_BLOCKED).at(11, Ev.PROC_START, 0, 6).at(12, Ev.PROC_STOP),
+    running().at(1, Ev.PROC_STOP).at(2, Ev.PROC_START, 0, 1).at(3, Ev.GC_BEGIN, 9, 0)
+    .at(4, Ev.GC_END, 10).at(5, Ev.GC_BEGIN, 11, 0),
+    Thread(1).at(1, Ev.GO_CREATE_SYSCALL, 7).at(2, Ev.GO_DESTROY_SYSCALL)
+    .at(3, Ev.GO_CREATE_SYSCALL, 7).at(4, Ev.GO_SYSCALL_END_BLOCKED).proc(5, 0, P.IDLE)
+    .at(6, Ev.PROC_START, 0, 1).at(7, Ev.GO_START, 7, 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("thread", LIVES)
+def test_goroutines_and_ps_that_come_and_go(
+    thread: Thread, trace_file: Path, go_reader: Path | str
+) -> None:
+    trace_file.write_bytes(Trace().add(1000, [thread]).data)
+    found = facts(trace_file)
+    if isinstance(go_reader, Path):
+        gos = execute(go_reader, trace_file)
+        assert gos.returncode == 0, gos.stderr
+        assert_same(found, json.loads(gos.stdout))
+
+
 # --- Orders that are impossible ---
-
-
-def running(m: int = 1, proc: int = 0, goroutine: int = 1) -> Thread:
-    return Thread(m).proc(0, proc).goroutine(0, goroutine)
-
-
-def calling() -> Thread:
-    return running().at(1, Ev.GO_SYSCALL_BEGIN, 1, 0)
-
 
 MISSING_P = "the P of thread 1 to be there, not none"
 MISSING_G = "the goroutine of thread 1 to be there, not none"
@@ -220,6 +251,30 @@ IMPOSSIBLE: list[tuple[Thread, tuple[int, ...], str]] = [
         (Ev.USER_TASK_BEGIN, 1, 0, 0, 0), (Ev.USER_TASK_END, 1, 0),
         (Ev.USER_REGION_BEGIN, 1, 0, 0), (Ev.USER_REGION_END, 1, 0, 0),
     )),
+    *((running().at(1, Ev.PROC_STOP).goroutine(1, *OTHER[1:]), event, MISSING_P) for event in (
+        (Ev.GO_STOP, 0, 0), (Ev.GO_BLOCK, 0, 0), (Ev.GO_DESTROY,), (Ev.GO_SWITCH, 2, 1),
+        (Ev.GO_SWITCH_DESTROY, 2, 1), (Ev.GO_SYSCALL_BEGIN, 1, 0), (Ev.GO_CREATE, 3, 0, 0),
+        (Ev.GO_CREATE_BLOCKED, 3, 0, 0), (Ev.STW_BEGIN, 0, 0), (Ev.STW_END,), (Ev.GO_LABEL, 0),
+        (Ev.GC_MARK_ASSIST_BEGIN, 0), (Ev.GC_MARK_ASSIST_END,), (Ev.USER_LOG, 0, 0, 0, 0),
+        (Ev.USER_TASK_BEGIN, 1, 0, 0, 0), (Ev.USER_TASK_END, 1, 0),
+        (Ev.USER_REGION_BEGIN, 1, 0, 0), (Ev.USER_REGION_END, 1, 0, 0), (Ev.PROCS_CHANGE, 5, 0),
+    )),
+    (Thread(1).goroutine(0, 2, G.RUNNABLE, NO_M), (Ev.GO_START, 2, 1), MISSING_P),
+    (running().goroutine(0, 2, G.RUNNABLE, NO_M), (Ev.GO_START, 2, 1),
+     "the goroutine of thread 1 to be none, not running"),
+    (calling(), (Ev.GO_CREATE, 7, 0, 0),
+     "the goroutine of thread 1 to be none or running, not in a system call"),
+    (running(), (Ev.GO_CREATE_BLOCKED, 1, 0, 0), "goroutine 1 to be none, not running"),
+    (running(), (Ev.GO_CREATE_SYSCALL, 1), "goroutine 1 to be none, not running"),
+    (Thread(1).proc(0, 0).goroutine(0, *OTHER[1:]), (Ev.GO_SWITCH, 2, 1),
+     "the goroutine of thread 1 to be running, not none"),
+    (Thread(1).proc(0, 0).goroutine(0, *OTHER[1:]), (Ev.GO_SWITCH_DESTROY, 2, 1),
+     "the goroutine of thread 1 to be running, not none"),
+    (calling(), (Ev.GO_SYSCALL_BEGIN, 2, 0),
+     "the goroutine of thread 1 to be running, not in a system call"),
+    (Thread(1).proc(0, 0).goroutine(0, 1).proc(0, 0).at(1, Ev.GO_SYSCALL_BEGIN, 1, 0)
+     .at(2, Ev.PROC_STEAL, 0, 2, 1), (Ev.GO_SYSCALL_END,),
+     "the P of thread 1 to be in a system call, not none"),
     (Thread(1), (Ev.PROC_STOP,),
      "the P of thread 1 to be running or in a system call, not none"),
     (Thread(1).proc(0, 0), (Ev.GO_STOP, 0, 0),
