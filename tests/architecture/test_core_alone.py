@@ -9,6 +9,8 @@ import cdriver
 import pytest
 from rooms import CSRC, c_files, name
 
+pytestmark = pytest.mark.core_alone
+
 CLANG = cdriver.find_cc("clang", "clang-19", "clang-18", "clang-17", "clang-16")
 
 

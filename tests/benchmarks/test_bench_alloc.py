@@ -16,6 +16,8 @@ sys.path.insert(0, str(BENCHMARKS))
 from measuring import Case, Row, Target
 from reporting import Report, place, write_readme
 
+pytestmark = pytest.mark.core_alone
+
 
 def test_ratios_are_taken_inside_a_round() -> None:
     own, theirs = iter([1.0, 2.0, 30.0]), iter([2.0, 4.0, 10.0])

@@ -19,6 +19,8 @@ import building
 from measuring import Figure, ManyFigures, Row, Target, program_figures
 from reporting import Report
 
+pytestmark = pytest.mark.core_alone
+
 needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no compiler")
 
 

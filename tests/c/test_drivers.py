@@ -9,6 +9,8 @@ from pathlib import Path
 import cdriver
 import pytest
 
+pytestmark = pytest.mark.core_alone
+
 PROFILES = ["check", "asan", "tsan"]
 
 # What the sanitizers are told: end at the first report, with a status of their own.

@@ -8,8 +8,8 @@ import gomem
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    # Those of mutations run programs, which take both in turn.
-    if "mutation" not in metafunc.module.__name__:
+    # Programs of their own take both in turn.
+    if metafunc.definition.get_closest_marker("core_alone") is None:
         metafunc.fixturenames.insert(0, "marker")
         metafunc.parametrize("marker", ["span", "object"], indirect=True)
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import cdriver
 import pytest
 
+pytestmark = pytest.mark.core_alone
+
 SEEDS = range(1, 161, 20)
 
 MUTATIONS = re.findall(

@@ -11,6 +11,8 @@ import subprocess
 import cdriver
 import pytest
 
+pytestmark = pytest.mark.core_alone
+
 MUTATIONS = re.findall(
     r"^    MUTATE_(SPECIALS_\w+),", (cdriver.CSRC / "base" / "mutate.h").read_text(), re.MULTILINE
 )

@@ -7,6 +7,7 @@ import threading
 from typing import ClassVar
 
 import cdriver
+import pytest
 from graph_machine import NODE, GraphMachine
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -218,6 +219,7 @@ TestThreads = ThreadMachine.TestCase
 TestThreads.settings = settings(max_examples=15, stateful_step_count=40)
 
 
+@pytest.mark.core_alone
 @settings(max_examples=60)
 @given(st.binary(max_size=400))
 def test_programs_with_frames(choices: bytes) -> None:

@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from tracedriver import REFUSED, assert_same, build, events, execute, facts, run
 from tracefile import MIN_HEAP, NO_M, Ev, G, P, Thread, Trace, everything, from_text
 
+pytestmark = pytest.mark.core_alone
+
 MIN_STACK = 2048
 
 
