@@ -16,11 +16,12 @@ heap it runs on (``options``) or to add rules.
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -34,6 +35,8 @@ from hypothesis.stateful import (
 import gomem
 
 __all__ = ["HeapMachine", "advance_clock", "class_edges", "in_threads", "os_refuses", "sizes"]
+
+_T = TypeVar("_T")
 
 
 def class_edges(table: gomem.SizeClasses | None = None) -> list[int]:
@@ -126,7 +129,9 @@ class HeapMachine(RuleBasedStateMachine):
     max_objects: ClassVar[int] = 300
 
     heap: gomem.Heap
-    objects: list[_Object]
+    objects: list[_Object | None]
+    """One entry for each object asked for; None where memory was refused. Whether it is may depend on
+    what other threads do at that moment, and what Hypothesis draws from must be the same each time."""
 
     @initialize()
     def make_heap(self) -> None:
@@ -136,7 +141,7 @@ class HeapMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "heap"):
             return
-        for obj in self.objects:
+        for obj in self.live:
             obj.check()
             self.heap.free(obj.ref)
         self.objects.clear()
@@ -151,17 +156,32 @@ class HeapMachine(RuleBasedStateMachine):
 
     # --- What a subclass may want to reuse ---
 
-    def keep(self, ref: gomem.Ref, size: int) -> None:
-        """Checks that a new object is zeroed and overlaps no other, and adds it to the model."""
+    @property
+    def live(self) -> list[_Object]:
+        return [obj for obj in self.objects if obj is not None]
+
+    def keep(self, ref: gomem.Ref | None, size: int) -> None:
+        """Checks that a new object is zeroed and overlaps no other, and adds it to the model. None: the
+        memory for it was refused."""
         if size == 0:
+            return
+        if ref is None:
+            self.objects.append(None)
             return
         obj = _Object(ref, size, None)
         obj.check()
         start, end = ref.address, ref.address + size
-        for other in self.objects:
+        for other in self.live:
             address = other.ref.address
             assert end <= address or address + other.size <= start, f"{ref!r} overlaps {other!r}"
         self.objects.append(obj)
+
+    @staticmethod
+    def _try(allocate: Callable[[], _T]) -> _T | None:
+        try:
+            return allocate()
+        except MemoryError:
+            return None
 
     # --- Rules ---
 
@@ -169,40 +189,32 @@ class HeapMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def alloc(self, data: st.DataObject) -> None:
         size = data.draw(sizes(max_size=self.max_size), label="size")
-        try:
-            ref = self.heap.alloc(size)
-        except MemoryError:
-            return
-        self.keep(ref, size)
+        self.keep(self._try(lambda: self.heap.alloc(size)), size)
 
     @precondition(lambda self: len(self.objects) < self.max_objects)
     @rule(size=sizes(max_size=5000, zero=False))
     def alloc_scan(self, size: int) -> None:
-        try:
-            ref = self.heap.alloc(size, noscan=False)
-        except MemoryError:
-            return
-        self.keep(ref, size)
+        self.keep(self._try(lambda: self.heap.alloc(size, noscan=False)), size)
 
     @precondition(lambda self: len(self.objects) < self.max_objects)
     @rule(wanted=st.lists(sizes(max_size=3000, zero=False), max_size=40))
     def alloc_many(self, wanted: list[int]) -> None:
-        try:
-            roots = self.heap.alloc_many(wanted)
-        except MemoryError:
-            return
-        assert len(roots) == roots.live == len(wanted)
-        for ref, size in zip(roots, wanted):
-            self.keep(ref, size)
+        roots = self._try(lambda: self.heap.alloc_many(wanted))
+        assert roots is None or len(roots) == roots.live == len(wanted)
+        for i, size in enumerate(wanted):
+            self.keep(None if roots is None else roots[i], size)
 
     @precondition(lambda self: self.objects)
     @rule(data=st.data())
     def write(self, data: st.DataObject) -> None:
         obj = data.draw(st.sampled_from(self.objects), label="object")
+        pattern = data.draw(st.integers(1, 255), label="pattern")
+        if obj is None:
+            return
         with obj.ref.view() as view:
             if view.readonly:
                 return
-            obj.pattern = data.draw(st.integers(1, 255), label="pattern")
+            obj.pattern = pattern
             view[:] = bytes([obj.pattern]) * obj.size
 
     @precondition(lambda self: self.objects)
@@ -210,8 +222,10 @@ class HeapMachine(RuleBasedStateMachine):
     def free(self, data: st.DataObject) -> None:
         index = data.draw(st.integers(0, len(self.objects) - 1), label="index")
         obj = self.objects.pop(index)
-        obj.check()
         by_address = data.draw(st.booleans(), label="by address")
+        if obj is None:
+            return
+        obj.check()
         address = obj.ref.address
         self.heap.free(address if by_address else obj.ref)
         assert obj.ref.freed
@@ -221,7 +235,8 @@ class HeapMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def free_several(self, data: st.DataObject) -> None:
         n = data.draw(st.integers(1, len(self.objects)), label="how many")
-        going, self.objects = self.objects[:n], self.objects[n:]
+        going = [obj for obj in self.objects[:n] if obj is not None]
+        del self.objects[:n]
         for obj in going:
             obj.check()
         if data.draw(st.booleans(), label="as addresses"):
@@ -235,8 +250,10 @@ class HeapMachine(RuleBasedStateMachine):
     def free_wrongly(self, data: st.DataObject) -> None:
         """Addresses that are none change nothing."""
         obj = data.draw(st.sampled_from(self.objects), label="object")
+        if obj is None:
+            return
         address = obj.ref.address
-        others = {o.ref.address for o in self.objects}
+        others = {o.ref.address for o in self.live}
         wrong = [a for a in (address + 1, address + obj.size - 1, address - 1) if a not in others]
         for bad in [*wrong, 8, 2**63, -1]:
             try:
@@ -252,22 +269,22 @@ class HeapMachine(RuleBasedStateMachine):
             data.draw(st.lists(sizes(max_size=2000, zero=False), max_size=30), label="sizes")
             for _ in range(nthreads)
         ]
-        made: list[list[tuple[gomem.Ref, int]]] = [[] for _ in range(nthreads)]
+        made: list[list[gomem.Ref | None]] = [[] for _ in range(nthreads)]
         shares = [self.objects[i::nthreads] for i in range(nthreads)]
         self.objects = []
 
         def work(i: int) -> None:
             for k, size in enumerate(plan[i]):
-                with contextlib.suppress(MemoryError):
-                    made[i].append((self.heap.alloc(size), size))
-                if k < len(shares[i]):
-                    self.heap.free(shares[i][k].ref)
+                made[i].append(self._try(functools.partial(self.heap.alloc, size)))
+                old = shares[i][k] if k < len(shares[i]) else None
+                if old is not None:
+                    self.heap.free(old.ref)
 
         in_threads(*[lambda i=i: work(i) for i in range(nthreads)])
         for i in range(nthreads):
-            self.objects += [o for o in shares[i] if not o.ref.freed]
-        for refs in made:
-            for ref, size in refs:
+            self.objects += shares[i][len(plan[i]) :]
+        for refs, wanted in zip(made, plan):
+            for ref, size in zip(refs, wanted):
                 self.keep(ref, size)
 
     @rule(
@@ -276,10 +293,7 @@ class HeapMachine(RuleBasedStateMachine):
     def alloc_refused(self, first: int, count: int, size: int) -> None:
         """The system refuses some calls while an object is allocated: it is there, or it is not."""
         with os_refuses(self.heap, first, count):
-            try:
-                ref = self.heap.alloc(size)
-            except MemoryError:
-                return
+            ref = self._try(lambda: self.heap.alloc(size))
         self.keep(ref, size)
 
     @rule()
@@ -310,6 +324,7 @@ class HeapMachine(RuleBasedStateMachine):
         assert s.heap_released <= s.heap_idle
         assert s.heap_objects == s.mallocs - s.frees
         # Tiny objects share blocks; all others are counted one by one.
-        tiny = sum(1 for o in self.objects if o.size < 16)
-        assert len(self.objects) - tiny <= s.heap_objects <= len(self.objects) + self.heap.procs
-        assert s.heap_alloc >= sum(o.size for o in self.objects)
+        live = self.live
+        tiny = sum(1 for o in live if o.size < 16)
+        assert len(live) - tiny <= s.heap_objects <= len(live) + self.heap.procs
+        assert s.heap_alloc >= sum(o.size for o in live)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+
+from hypothesis.stateful import initialize
+
 import gomem
 from gomem.testing import HeapMachine
 
@@ -20,6 +24,25 @@ class MemoryLimit(HeapMachine):
     """A soft limit below what is used: every growth gives something back first."""
 
     options = {"procs": 2, "memory_limit": 3 << 20}
+
+
+class RefusedAtRandom(HeapMachine):
+    """As when a thread of the heap's own takes the last memory, or not. What is drawn must not depend
+    on it: Hypothesis would call the machine flaky."""
+
+    refused = itertools.cycle([True, False, False, True, False])
+
+    @initialize()
+    def make_heap(self) -> None:
+        super().make_heap()
+        allocate = self.heap.alloc
+
+        def alloc(size: int, **options: bool) -> gomem.Ref:
+            if next(self.refused):
+                raise MemoryError("refused by the test")
+            return allocate(size, **options)
+
+        self.heap.alloc = alloc
 
 
 class LazyRelease(HeapMachine):
@@ -51,6 +74,7 @@ TestHeap = HeapMachine.TestCase
 TestOneP = OneP.TestCase
 TestLittleMemory = LittleMemory.TestCase
 TestMemoryLimit = MemoryLimit.TestCase
+TestRefusedAtRandom = RefusedAtRandom.TestCase
 TestLazyRelease = LazyRelease.TestCase
 TestTCMallocClasses = TCMallocClasses.TestCase
 TestSmallPages = SmallPages.TestCase
