@@ -76,11 +76,9 @@ enum gomem_status gomem_verify(struct gomem_runtime *rt, struct gomem_error *err
         return error_set(err, GOMEM_CLOSED, "the heap is closed");
     enum gomem_status status = gc_verify(rt->gc, err);
     if (status == GOMEM_OK) {
-        lock(&rt->gc->pool.lock); /* who marks without a P takes memory for its buffers under it */
-        lock(&rt->scavenging);    /* as stop_everything */
+        stop_background(rt);
         status = heap_verify(rt->heap, err);
-        unlock(&rt->scavenging);
-        unlock(&rt->gc->pool.lock);
+        start_background(rt);
     }
     start_world(&rt->sched);
     return status;

@@ -48,7 +48,11 @@ static inline struct gomem_runtime *p_runtime(struct p *p)
     return (struct gomem_runtime *)p->sched; /* sched is the first member */
 }
 
-/* Stops the world and the scavenger, and starts them again; false: closed. */
+/* Keeps the threads that have no P from taking and giving memory: the scavenger, and markers, which take it
+ * for their buffers. pre: the world is stopped. */
+void stop_background(struct gomem_runtime *rt);
+void start_background(struct gomem_runtime *rt);
+/* The world and these; false: closed. */
 MUST_USE bool stop_everything(struct gomem_runtime *rt);
 void start_everything(struct gomem_runtime *rt);
 

@@ -47,17 +47,29 @@ static void *scavenger_run(void *arg)
     return NULL;
 }
 
+void stop_background(struct gomem_runtime *rt)
+{
+    lock(&rt->gc->pool.lock);
+    lock(&rt->scavenging);
+}
+
+void start_background(struct gomem_runtime *rt)
+{
+    unlock(&rt->scavenging);
+    unlock(&rt->gc->pool.lock);
+}
+
 bool stop_everything(struct gomem_runtime *rt)
 {
     if (!stop_world(&rt->sched))
         return false;
-    lock(&rt->scavenging);
+    stop_background(rt);
     return true;
 }
 
 void start_everything(struct gomem_runtime *rt)
 {
-    unlock(&rt->scavenging);
+    start_background(rt);
     start_world(&rt->sched);
 }
 

@@ -232,9 +232,10 @@ def test_a_share_of_few_processors() -> None:
         heap.gc()
         cycle = heap.gc_cycles().to_dict("records")[-1]
         assert cycle["dedicated_ns"] == 0
-        assert 0 < cycle["fractional_ns"] <= 0.5 * (cycle["mark_ns"] + cycle["pause_begin_ns"])
-        both = cycle["fractional_ns"] + cycle["idle_ns"]
-        assert both <= cycle["mark_ns"] + cycle["pause_begin_ns"] + cycle["pause_end_ns"]
+        # What is left when the world is stopped again is marked then, and counts too.
+        cycle_ns = cycle["pause_begin_ns"] + cycle["mark_ns"] + cycle["pause_end_ns"]
+        assert 0 < cycle["fractional_ns"] <= 0.5 * cycle_ns
+        assert cycle["fractional_ns"] + cycle["idle_ns"] <= cycle_ns
         assert cycle["heap_scan"] >= 256 * 60_000
         assert cycle["globals_scan"] >= 8 * 60_000
         del keep
