@@ -14,6 +14,14 @@ import pytest
 import gomem
 
 
+# Seen in a debugger: the child waits for a lock of the sanitizer's allocator that a thread held when the
+# process forked. Newer ones take their locks before a fork, as the C library's allocator does.
+forks_while_threads_allocate = pytest.mark.skipif(
+    gomem.build_info()["profile"] == "asan",
+    reason="the allocator of the address sanitizer may be locked for ever in a child",
+)
+
+
 def in_child(f: Callable[[], None], seconds: float = 30) -> None:
     """Runs f in a fork, which must end well and in time."""
     pid = os.fork()
@@ -84,6 +92,7 @@ def test_grandchildren_and_closed_heaps() -> None:
         heap.verify()
 
 
+@forks_while_threads_allocate
 def test_while_threads_work(python: Any) -> None:
     """Whatever they are in the middle of: the child verifies, and all its calls end."""
     out = python(
@@ -134,6 +143,7 @@ def test_while_threads_work(python: Any) -> None:
     assert "done" in out
 
 
+@forks_while_threads_allocate
 def test_forks_from_threads(python: Any) -> None:
     """Two forks at a time prepared the same heaps, and waited for each other."""
     out = python(
