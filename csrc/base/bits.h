@@ -34,9 +34,17 @@ static inline unsigned leading_zeros64(uint64_t x)
     return x == 0 ? 64 : (unsigned)__builtin_clzll(x);
 }
 
+/* Where the instruction cannot be counted on, the builtin is a call of a function with tables. */
 static inline unsigned ones_count64(uint64_t x)
 {
+#if defined __POPCNT__ || defined __aarch64__
     return (unsigned)__builtin_popcountll(x);
+#else
+    x -= x >> 1 & 0x5555555555555555;
+    x = (x & 0x3333333333333333) + (x >> 2 & 0x3333333333333333);
+    x = (x + (x >> 4)) & 0x0f0f0f0f0f0f0f0f;
+    return (unsigned)(x * 0x0101010101010101 >> 56);
+#endif
 }
 
 /* Bits needed to represent x: 0 for 0, as Go's bits.Len64. */

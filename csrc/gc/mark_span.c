@@ -5,8 +5,8 @@
  * Who marks one in a span that is not queued queues it; the last byte of the marks says so, and whether one
  * object was marked since or several: if one, the queue's entry is all there is to scan.
  *
- * What an object points to in its own span is marked without queueing: it is scanned in another round over
- * the span, which is in the cache by then.
+ * What an object points to in its own span is scanned at once, in rounds over the span, which is in the cache
+ * by then, and marked together in the end.
  *
  * Called by mark.c through mark_find.h.
  *
@@ -220,67 +220,109 @@ static ALWAYS_INLINE unsigned gather_grey(struct marker *m, const struct scan *s
     return n;
 }
 
-static ALWAYS_INLINE bool grey_own_or_pointer(struct marker *m, const struct scan *s,
-                                             struct pending *g, uint64_t *own, uintptr_t p)
+/* Objects of a span as bits, in two parts: bits of one word come one after the other, and each waits for the
+ * store of the one before. */
+struct own {
+    uint64_t part[2][PAGE_MARK_WORDS];
+};
+
+/* Parts pointers into objects of the span and others, which are added to those there are. */
+static ALWAYS_INLINE unsigned part_own(const struct scan *s, const uintptr_t *pointers, unsigned n,
+                                       struct own *own, uintptr_t *others, unsigned nothers)
 {
-    if (p - s->base >= MARK_PAGE_BYTES) {
-        grey_pointer(m, g, p);
-        return false;
+    struct mark_class c = *s->c;
+    for (unsigned k = 0; k < n; k++) {
+        uintptr_t p = pointers[k];
+        if (p - s->base >= MARK_PAGE_BYTES) {
+            others[nothers++] = p;
+            continue;
+        }
+        uint32_t i = mark_index(&c, (uint32_t)(p - s->base));
+        if (LIKELY(i < c.nelems))
+            own->part[k % 2][i / 64] |= (uint64_t)1 << (i % 64);
     }
-    uint32_t i = mark_index(s->c, (uint32_t)(p - s->base));
-    if (LIKELY(i < s->c->nelems))
-        own[i / 64] |= (uint64_t)1 << (i % 64);
-    return true;
+    return nothers;
 }
 
-/* Greys what objects of the span pointed to. true: some of it is in the span itself, and not queued. */
-static ALWAYS_INLINE bool grey_pointers(struct marker *m, const struct scan *s,
-                                        const uintptr_t *pointers, unsigned n)
+/* Takes what is marked, and what was found before, off `own`; adds the rest to `found`. Is there any? */
+static ALWAYS_INLINE bool keep_unmarked(const struct scan *s, const struct own *own, uint64_t *found,
+                                        uint64_t *fresh)
 {
-    struct pending g = {0};
-    uint64_t own[PAGE_MARK_WORDS] = {0}, fresh = 0;
-    bool any = false;
-    unsigned i = 0;
-    for (; i < MIN(n, LOOKAHEAD); i++)
-        prefetch_mark(m->h, pointers[i]);
-    for (i = 0; i + LOOKAHEAD < n; i++) {
-        prefetch_mark(m->h, pointers[i + LOOKAHEAD]);
-        any |= grey_own_or_pointer(m, s, &g, own, pointers[i]);
+    uint64_t any = 0;
+    for (unsigned w = 0; w * 64 < s->c->nelems; w++) {
+        fresh[w] = (own->part[0][w] | own->part[1][w]) & ~found[w];
+        if (fresh[w] == 0)
+            continue;
+        fresh[w] &= ~load_acquire(&s->marks[w]); /* with mark_window's release */
+        found[w] |= fresh[w];
+        any |= fresh[w];
     }
-    for (; i < n; i++)
-        any |= grey_own_or_pointer(m, s, &g, own, pointers[i]);
-    grey_pending(m, &g);
-    for (unsigned w = 0; any && w * 64 < s->c->nelems; w++)
-        fresh |= set_marks(m, &s->marks[w], own[w], s->c);
-    return fresh != 0 && !MUTATED(NO_OWN_ROUND);
+    return any != 0;
 }
 
-static ALWAYS_INLINE void scan_rounds(struct marker *m, const struct scan *s, gather_word *gather)
+/* Objects of the span lead to others in it, and those probably to many: asks for the ones that come next, then
+ * for all. Downwards, whatever the order of the objects: the CPU prefetches upwards by itself, and beyond. */
+static ALWAYS_INLINE void prefetch_span(const struct scan *s, const uint64_t *next)
 {
-    uintptr_t pointers[MAX_POINTERS + 8];
-    bool again = grey_pointers(m, s, pointers, gather_grey(m, s, gather, pointers));
-    /* Objects here lead to others here: probably to many. */
-    for (size_t at = 0; again && at < (size_t)s->c->nelems * s->c->size; at += CACHE_LINE)
-        __builtin_prefetch((const char *)s->base + at);
-    while (again)
-        again = grey_pointers(m, s, pointers, gather_grey(m, s, gather, pointers));
+    const char *base = (const char *)s->base;
+    size_t size = s->c->size;
+    for (unsigned w = 0; w * 64 < s->c->nelems; w++)
+        for (uint64_t bits = next[w]; bits != 0; bits &= bits - 1)
+            __builtin_prefetch(base + (w * 64 + (unsigned)__builtin_ctzll(bits)) * size);
+    for (size_t at = s->c->nelems * size; at > 0; at -= MIN(at, (size_t)CACHE_LINE))
+        __builtin_prefetch(base + at - 1);
+}
+
+/* Scans what the n pointers lead to within the span, whatever it takes, before anybody hears of it: those
+ * marks are set together in the end. Somebody else may mark the same object meanwhile, and have it scanned
+ * twice. */
+static ALWAYS_INLINE void scan_within(struct marker *m, const struct scan *s, gather_word *gather,
+                                      uintptr_t *pointers, unsigned n)
+{
+    uintptr_t others[MAX_POINTERS];
+    uint64_t found[PAGE_MARK_WORDS] = {0};
+    unsigned nothers = 0;
+    for (bool first = true;; first = false) {
+        struct own own = {0};
+        uint64_t fresh[PAGE_MARK_WORDS];
+        nothers = part_own(s, pointers, n, &own, others, nothers);
+        if (!keep_unmarked(s, &own, found, fresh) || MUTATED(NO_OWN_ROUND))
+            break;
+        if (first)
+            prefetch_span(s, fresh);
+        n = 0;
+        for (unsigned w = 0; w * 64 < s->c->nelems; w++)
+            if (fresh[w] != 0)
+                n = gather(s, w, fresh[w], pointers, n);
+    }
+    uint64_t *scans = page_scan_bits(m->h, s->marks);
+    for (unsigned w = 0; w * 64 < s->c->nelems; w++) {
+        if (found[w] == 0)
+            continue;
+        uint64_t fresh = found[w] & ~fetch_or_relaxed(&scans[w], found[w]);
+        m->scanned_bytes += (uint64_t)ones_count64(fresh) * s->c->size;
+        set_marks(m, &s->marks[w], found[w], s->c);
+    }
+    mark_span_pointers(m, others, nothers);
 }
 
 /* The span of an entry of the queue. */
 static ALWAYS_INLINE void scan_span(struct marker *m, uintptr_t object, gather_word *gather)
 {
     struct scan s = scan_of(m, object);
+    uintptr_t pointers[MAX_POINTERS + 8];
+    unsigned n;
     if (!(fetch_and_seq_cst(&s.marks[PAGE_MARK_WORDS - 1], ~SPAN_QUEUED) & SPAN_QUEUED_MANY)) {
-        uintptr_t pointers[64];
         unsigned i = mark_index(s.c, object % MARK_PAGE_BYTES);
         uint64_t bit = (uint64_t)1 << (i % 64), *scans = &page_scan_bits(m->h, s.marks)[i / 64];
         if (load_relaxed(scans) & bit || fetch_or_relaxed(scans, bit) & bit)
             return;
         m->scanned_bytes += s.c->size;
-        if (!grey_pointers(m, &s, pointers, gather_object(&s, i, pointers, 0)))
-            return;
+        n = gather_object(&s, i, pointers, 0);
+    } else {
+        n = gather_grey(m, &s, gather, pointers);
     }
-    scan_rounds(m, &s, gather);
+    scan_within(m, &s, gather, pointers, n);
 }
 
 static void scan_portable(struct marker *m, uintptr_t object)
@@ -306,7 +348,7 @@ AVX512 static unsigned gather_lines(const struct scan *s, unsigned w, uint64_t g
                                     uintptr_t *pointers, unsigned n)
 {
     const uint8_t *bits = (const uint8_t *)page_pointer_bits(s->base);
-    unsigned per_line = CACHE_LINE / s->c->size, line = w * 64 / per_line;
+    unsigned per_line = s->c->size == 16 ? 4 : 2, line = s->c->size == 16 ? w * 16 : w * 32;
     for (; grey != 0; grey >>= per_line, line++) {
         unsigned mask = per_line == 4 ? (unsigned)_pdep_u64(grey, 0x55) * 3
                                       : (unsigned)_pdep_u64(grey, 0x11) * 15;
@@ -443,5 +485,6 @@ void mark_span_rescan(struct marker *m, uintptr_t base)
 {
     struct scan s = scan_of(m, base);
     fetch_and_seq_cst(&s.marks[PAGE_MARK_WORDS - 1], ~SPAN_QUEUED); /* its entry was lost */
-    scan_rounds(m, &s, gather_portable);
+    uintptr_t pointers[MAX_POINTERS + 8];
+    scan_within(m, &s, gather_portable, pointers, gather_grey(m, &s, gather_portable, pointers));
 }

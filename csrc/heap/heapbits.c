@@ -26,6 +26,26 @@ void heap_bits_init(const struct mheap *h, struct mspan *s)
     memset(span_heap_bits(h, s), fill, heap_bits_bytes(s->npages << h->page_shift));
 }
 
+void heap_bits_fill(uint64_t *bits, size_t first, size_t words, size_t n, uint64_t mask)
+{
+    /* The mask again and again, in one word: `period` bits of it are whole masks. */
+    uint64_t repeated = mask;
+    for (size_t filled = words; filled < 64; filled *= 2)
+        repeated |= repeated << filled;
+    size_t period = 64 / words * words;
+    size_t end = first + words * n;
+    for (size_t at = first; at < end;) {
+        size_t shift = at % 64, stop = MIN(end, at - shift + 64);
+        size_t phase = (at - first) % words; /* bit of the mask to begin with */
+        uint64_t pattern = repeated >> phase;
+        if (phase != 0)
+            pattern |= repeated << (period - phase);
+        uint64_t ones = low_mask64((unsigned)(stop - at)) << shift, *word = &bits[at / 64];
+        store_relaxed(word, (*word & ~ones) | (pattern << shift & ones));
+        at = stop;
+    }
+}
+
 bool object_word_is_pointer(const struct mheap *h, const struct mspan *s, unsigned i, size_t offset)
 {
     if (span_noscan(s) || offset >= span_usable_size(s))

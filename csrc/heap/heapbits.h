@@ -66,6 +66,10 @@ static inline void heap_bits_write(uint64_t *bits, size_t word, size_t elem_size
         store_relaxed(&bits[1], (bits[1] & ~(ones >> (64 - shift))) | mask >> (64 - shift));
 }
 
+/* As heap_bits_write for n objects of `words` words beside each other, the first at word `first`. pre: owner
+ * P; nobody uses the objects. */
+void heap_bits_fill(uint64_t *bits, size_t first, size_t words, size_t n, uint64_t mask);
+
 /* Does the word at `offset` of the object with index i hold a pointer? For inspection: takes the
  * general way through all three forms. pre: the object is allocated, offset a multiple of 8. */
 bool object_word_is_pointer(const struct mheap *h, const struct mspan *s, unsigned i,

@@ -19,6 +19,9 @@ static NOINLINE void *refill_noscan(struct mcache *c, size_t size, span_class sc
 static NOINLINE void *refill_typed(struct mcache *c, size_t size, const struct type *type,
                                    span_class sc)
 {
+    struct alloc_slot *slot = &c->slots[sc];
+    slot->type = slot->bits_offset != 0 ? type : NULL;
+    slot->type_size = size;
     return mcache_refill(c, sc) ? malloc_typed(c, size, type) : NULL;
 }
 
@@ -106,6 +109,7 @@ void *malloc_typed(struct mcache *c, size_t size, const struct type *type)
         return malloc_noscan(c, size);
     if (size <= c->size_classes.max_bitmap_size) {
         unsigned sc = make_span_class(size_to_class(&c->size_classes, size), false);
+        *mcache_type_slot(c, type) = &c->slots[sc];
         void *object = malloc_typed_class(c, size, type, sc);
         return LIKELY(object != NULL) ? object : refill_typed(c, size, type, (span_class)sc);
     }

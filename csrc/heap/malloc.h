@@ -46,32 +46,12 @@ static inline char *window_take(struct alloc_slot *slot, uint64_t window)
     return p;
 }
 
-/* Zeroes the n bytes of a slot, n a multiple of 8. The smallest are zeroed without asking whether they
- * need it: two stores cost less than finding out. */
-static inline void clear_slot(const struct alloc_slot *slot, char *p, size_t n)
-{
-    if (n <= 32) {
-        if (LIKELY(n >= 16)) {
-            memset(p, 0, 16);
-            memset(p + n - 16, 0, 16);
-        } else {
-            memset(p, 0, 8);
-        }
-    } else if (slot->needzero) {
-        if (n <= 64) {
-            memset(p, 0, 32);
-            memset(p + n - 32, 0, 32);
-        } else {
-            memset(p, 0, n);
-        }
-    }
-}
-
 /* The next slot of a window that has one, with its first n bytes zeroed. */
 static inline char *take_zeroed(struct alloc_slot *slot, uint64_t window, size_t n)
 {
     char *p = window_take(slot, window);
-    clear_slot(slot, p, n);
+    if (UNLIKELY(slot->needzero))
+        memset(p, 0, n);
     return p;
 }
 
@@ -119,8 +99,9 @@ static ALWAYS_INLINE void *malloc_typed_class(struct mcache *c, size_t size,
         return NULL;
     size_t elem_size = slot->elem_size;
     uint64_t *bits = slot->bits;
+    bool written = slot->type == type && slot->type_size == size;
     char *p = take_zeroed(slot, window, elem_size);
-    if (elem_size > PTR_SIZE) {
+    if (!written && elem_size > PTR_SIZE) {
         /* Such a span is one page. */
         size_t word = ((uintptr_t)p & c->page_offset_mask) / PTR_SIZE;
         heap_bits_write(bits, word, elem_size, heap_bits_mask(type, size));
@@ -128,13 +109,18 @@ static ALWAYS_INLINE void *malloc_typed_class(struct mcache *c, size_t size,
     return p;
 }
 
-/* What malloc_typed does for most objects, for inlining: NULL means that it must be called. */
-static ALWAYS_INLINE void *malloc_typed_fast(struct mcache *c, size_t size, const struct type *type)
+/* Is the window such that malloc_typed_window may be called? */
+static ALWAYS_INLINE bool window_is_for(const struct alloc_slot *slot, const struct type *type,
+                                        size_t size)
 {
-    if (UNLIKELY(size - 1 >= c->size_classes.max_bitmap_size || !type_has_pointers(type)))
-        return NULL;
-    unsigned sc = 2u * c->size_classes.size_to_class8[(size + SMALL_SIZE_DIV - 1) / SMALL_SIZE_DIV];
-    return malloc_typed_class(c, size, type, sc);
+    return window_free(load_relaxed(&slot->window)) != 0 && slot->type == type &&
+           slot->type_size == size;
+}
+
+/* What malloc_typed does for most objects, for inlining: one like those for which the window was taken. */
+static ALWAYS_INLINE void *malloc_typed_window(struct alloc_slot *slot)
+{
+    return take_zeroed(slot, load_relaxed(&slot->window), slot->elem_size);
 }
 
 /* Frees slot i of an own span without remote frees; false if it is free already. *slow: the caller

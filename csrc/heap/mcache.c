@@ -43,6 +43,8 @@ bool mcache_init(struct mheap *h, unsigned id, unsigned procs, struct mcache **o
     c->tiny_entry = &c->tiny_nowhere;
     c->size_classes = h->size_classes;
     c->tiny_span_class = make_span_class(h->size_classes.tiny_class, true);
+    for (unsigned i = 0; i < TYPE_SLOTS; i++)
+        c->type_slots[i] = &c->slots[0]; /* which never has a window */
     for (unsigned sc = 2; sc < 2 * h->size_classes.nclasses; sc++) {
         struct alloc_slot *slot = &c->slots[sc];
         slot->elem_size = h->size_classes.classes[sc >> 1].size;
@@ -89,6 +91,35 @@ void mcache_mark_windows(struct mcache *c)
             mark_window(c->heap, c->slots[sc].span, c->slots[sc].window);
 }
 
+/* Clears the free objects of a window. */
+static void clear_window(const struct alloc_slot *slot, uint64_t window)
+{
+    size_t size = slot->elem_size;
+    char *base = (char *)slot->window_base;
+    uint32_t free = window_free(window);
+    if (free == ~(uint32_t)0)
+        for (size_t at = 0; at < WINDOW_OBJECTS * size; at += CACHE_LINE)
+            memset(base + at, 0, CACHE_LINE); /* as stores, not as one instruction that is slow to begin */
+    else
+        for (; free != 0; free &= free - 1)
+            memset(base + (size_t)__builtin_ctz(free) * size, 0, size);
+}
+
+/* Writes into the bitmap what pointers the free objects of a window have. */
+static void describe_window(const struct mcache *c, const struct alloc_slot *slot, uint64_t window)
+{
+    size_t first = (slot->window_base & c->page_offset_mask) / PTR_SIZE;
+    size_t words = slot->elem_size / PTR_SIZE;
+    uint64_t mask = heap_bits_mask(slot->type, slot->type_size);
+    uint32_t free = window_free(window);
+    if (free == ~(uint32_t)0)
+        heap_bits_fill(slot->bits, first, words, WINDOW_OBJECTS, mask);
+    else
+        for (; free != 0; free &= free - 1)
+            heap_bits_write(slot->bits, first + (size_t)__builtin_ctz(free) * words,
+                            slot->elem_size, mask);
+}
+
 /* Takes window w of the slot's span; false if it has no free object. */
 static bool take_window(struct mcache *c, struct alloc_slot *slot, unsigned w)
 {
@@ -102,6 +133,12 @@ static bool take_window(struct mcache *c, struct alloc_slot *slot, unsigned w)
     slot->window_base = s->first_object + (uintptr_t)w * WINDOW_OBJECTS * s->elem_size;
     slot->needzero = s->needzero || w < s->fresh_window;
     s->fresh_window = MAX(s->fresh_window, (uint16_t)(w + 1));
+    if (slot->elem_size <= WINDOW_CLEAR_MAX && slot->needzero) {
+        clear_window(slot, window);
+        slot->needzero = false;
+    }
+    if (slot->type != NULL && slot->elem_size > PTR_SIZE)
+        describe_window(c, slot, window);
     if (UNLIKELY(load_relaxed(&c->heap->gc.phase) != GC_OFF) && !MUTATED(NO_BLACK_WINDOWS))
         mark_window(c->heap, s, window);
     store_relaxed(&s->live, (uint16_t)(s->live + n));

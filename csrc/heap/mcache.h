@@ -1,21 +1,22 @@
 /* A P's private stock: the spans it allocates from, pages, stacks, counters.
  *
  * The hot part of the current span of a class lives in its slot: a window of 32 objects as a bitmap,
- * taken out of the span's free_bits in one go, so that an allocation is a bit scan. When a window is
- * used up the next one with free objects is taken, wrapping round as long as frees have put objects
- * back; then another span: one of the P's own with free objects, one from mcentral, a new one.
+ * taken out of the span's free_bits in one go, so that an allocation is a bit scan. Small objects are
+ * cleared and described together with their window. When it is used up the next one with free objects is
+ * taken, wrapping round as long as frees have put objects back; then another span: one of the P's own with
+ * free objects, one from mcentral, a new one.
  *
  * A span that is full stays the P's (span.h). The first object the P frees in it puts the span on the
  * slot's list of partial ones; the last one gives it back to the heap, unless the P has kept less than
- * KEPT_BYTES_MAX of such empty spans: who allocates and frees a few hundred objects in turns would
- * otherwise make and unmake spans all the time. Spans in which other Ps have
- * freed objects are in the P's remote set. A P that is not busy can be taken over for a moment, to
- * collect what was freed in its spans or to take spans it has no use for.
+ * KEPT_BYTES_MAX of such empty spans, for who allocates and frees a few hundred objects in turns. Spans in
+ * which other Ps have freed objects are in the P's remote set. A P that is not busy can be taken over for a
+ * moment, to collect what was freed in its spans or to take spans it has no use for.
  *
  * Called by malloc; handed down, never looked up.
  *
- * Invariant (heap_verify): the window and its part of free_bits are disjoint; the list holds exactly
- * the listed spans of the class but the current one.
+ * Invariant (heap_verify): the window and its part of free_bits are disjoint; its objects are zero if their
+ * class is cleared so, and have the pointers of slot.type; the list holds exactly the listed spans of the
+ * class but the current one.
  *
  * Concurrency: whoever has set busy is the owner; all is the owner's, except that window and the tiny
  * notes may be peeked at, and that anyone adds to the remote set. An object on its way from free_bits
@@ -32,9 +33,11 @@ enum {
     WINDOW_OBJECTS = 32,
     SPAN_STRUCT_CACHE = 16,
     TINY_PENDING = 32,
+    TYPE_SLOTS = 16,
     MAX_USER_PROCS = 1024,
     MAX_PROCS = 2048, /* with the collector's; a power of two */
     KEPT_BYTES_MAX = 512 << 10,
+    WINDOW_CLEAR_MAX = 64, /* bytes: objects up to this size are cleared with their window */
 };
 
 struct alloc_slot {
@@ -44,10 +47,14 @@ struct alloc_slot {
     uintptr_t window_base; /* address of object index * 32 */
     struct mspan *span;    /* atomic: current; NULL before the first allocation of the class */
     uint32_t elem_size;    /* const */
-    bool needzero;         /* objects of this window may hold old data */
+    bool needzero;         /* objects of this window may hold old data; never those of small classes */
     uint64_t frees;        /* objects of the class this P has freed */
     uint64_t allocs;       /* objects in the windows taken so far, the current one's rest included */
     uint64_t *bits;        /* pointer bitmap of the current span, if its class has one */
+    /* What the window was taken for: the bitmap says already that its free objects are type_size bytes of
+     * these. NULL: nothing of the kind. */
+    const struct type *type;
+    size_t type_size;
     uint32_t bits_offset;  /* const: where in a span it is */
     uint32_t version;      /* atomic: odd while span changes, for others to read span and window as one */
     uint32_t npartial;     /* atomic: spans in partial */
@@ -82,6 +89,7 @@ struct mcache {
     struct stack_cache stacks[STACK_ORDERS];
     struct large_stats large;
     struct size_class_table size_classes; /* const: a copy, for locality */
+    struct alloc_slot *type_slots[TYPE_SLOTS]; /* a type's slot, if it is the last that came by there */
     struct span_set remote CACHE_ALIGNED; /* anyone: spans with remote frees */
     struct alloc_slot slots[2 * MAX_SIZE_CLASSES];
 } CACHE_ALIGNED;
@@ -156,6 +164,12 @@ static inline uint32_t window_free(uint64_t window)
 static inline unsigned window_index(uint64_t window)
 {
     return (unsigned)(window >> 32);
+}
+
+/* Where c notes the slot of a type. */
+static inline struct alloc_slot **mcache_type_slot(struct mcache *c, const struct type *t)
+{
+    return &c->type_slots[(uintptr_t)t / CACHE_LINE % TYPE_SLOTS];
 }
 
 /* Is object i in the window, that is, free? */

@@ -127,9 +127,7 @@ static bool prepare_block(struct mcache *c, void **alone)
     if (window_free(load_relaxed(&slot->window)) == 0 && !mcache_refill(c, c->tiny_span_class))
         return false;
     if (load_relaxed(&slot->span->tiny_live) == NULL && !make_table(c, slot->span)) {
-        char *p = window_take(slot, load_relaxed(&slot->window));
-        memset(p, 0, TINY_SIZE);
-        *alone = p;
+        *alone = window_take(slot, load_relaxed(&slot->window));
     }
     return true;
 }

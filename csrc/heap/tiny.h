@@ -101,7 +101,6 @@ static ALWAYS_INLINE void *malloc_tiny_block_fast(struct mcache *c, size_t size)
     unsigned i = (unsigned)__builtin_ctzll(window);
     uintptr_t block = slot->window_base + (uintptr_t)i * TINY_SIZE;
     store_relaxed(&slot->window, window & (window - 1));
-    memset((char *)block, 0, TINY_SIZE);
     tiny_begin_block(c, block, &table[window_index(window) * WINDOW_OBJECTS + i], size);
     return (void *)block;
 }

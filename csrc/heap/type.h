@@ -1,8 +1,8 @@
 /* Go types as the allocator sees them: size, alignment, and which words hold pointers.
  *
  * A type is built from others bottom up (a struct from its fields), laid out as Go lays it out on
- * this machine, and immutable afterwards. The heap keeps only its address, in malloc headers and in
- * spans of large objects, so a type must outlive every heap it was allocated in.
+ * this machine, and immutable afterwards. The heap keeps only its address: in malloc headers, in
+ * spans of large objects, with the windows of Ps. So a type must outlive every heap it was allocated in.
  *
  * Maps are laid out here too, because the group of eight slots that their tables consist of is a type
  * like any other: the collector has to know its pointers.

@@ -150,6 +150,29 @@ void heap_lookup(struct mheap *h, uintptr_t p, struct heap_lookup *out)
 
 #define BROKEN(...) return error_set(err, GOMEM_CORRUPT, __VA_ARGS__)
 
+/* The free objects of a window are as malloc will hand them out. */
+static enum gomem_status verify_window(const struct mheap *h, const struct alloc_slot *slot,
+                                       struct gomem_error *err)
+{
+    const struct mspan *s = slot->span;
+    size_t words = slot->elem_size <= WINDOW_CLEAR_MAX ? slot->elem_size / PTR_SIZE : 0;
+    for (uint32_t free = window_free(slot->window); free != 0; free &= free - 1) {
+        unsigned i = window_index(slot->window) * WINDOW_OBJECTS + (unsigned)__builtin_ctz(free);
+        const uint64_t *object = (const uint64_t *)span_object(s, i);
+        for (size_t w = 0; w < words; w++)
+            if (object[w] != 0)
+                BROKEN("object 0x%zx is free, but somebody wrote to it", (size_t)object);
+        const struct type *t = slot->type;
+        for (size_t w = 0; t != NULL && w < slot->type_size / PTR_SIZE; w++) {
+            size_t at = w * PTR_SIZE % t->size;
+            bool pointer = at < t->ptr_bytes && bitmap_get(t->gcmask, at / PTR_SIZE);
+            if (pointer != object_word_is_pointer(h, s, i, w * PTR_SIZE))
+                BROKEN("free object 0x%zx: word %zu is not as its window's type says", (size_t)object, w);
+        }
+    }
+    return GOMEM_OK;
+}
+
 static enum gomem_status verify_owned(const struct mheap *h, const struct mspan *s,
                                       const struct mcache *owner, struct gomem_error *err)
 {
@@ -176,8 +199,7 @@ static enum gomem_status verify_owned(const struct mheap *h, const struct mspan 
         if (window & (s->free_bits[w] | s->remote_bits[w]))
             BROKEN("span 0x%zx: an object is free twice, once in the window", (size_t)s->base);
     }
-    (void)h;
-    return GOMEM_OK;
+    return current ? verify_window(h, slot, err) : GOMEM_OK;
 }
 
 static enum gomem_status verify_place(const struct mheap *h, const struct mspan *s,

@@ -43,8 +43,11 @@ void *gomem_alloc(struct gomem_proc *proc, size_t size)
     return LIKELY(object != NULL) ? object : alloc_uncommon(proc_p(proc), size);
 }
 
-static NOINLINE void *alloc_typed_uncommon(struct p *p, size_t size, const struct type *t)
+static NOINLINE void *alloc_typed_uncommon(struct p *p, const struct type *t, size_t count)
 {
+    size_t size;
+    if (__builtin_mul_overflow(t->size, count, &size))
+        return NULL;
     void *object = malloc_typed(p->mcache, size, t);
     if (UNLIKELY(object == NULL && size <= MAX_ALLOC && reclaim_memory(p)))
         object = malloc_typed(p->mcache, size, t);
@@ -54,11 +57,10 @@ static NOINLINE void *alloc_typed_uncommon(struct p *p, size_t size, const struc
 void *gomem_alloc_typed(struct gomem_proc *proc, const struct gomem_type *type, size_t count)
 {
     const struct type *t = (const struct type *)type;
-    size_t size;
-    if (__builtin_mul_overflow(t->size, count, &size))
-        return NULL;
-    void *object = malloc_typed_fast(proc_p(proc)->mcache, size, t);
-    return LIKELY(object != NULL) ? object : alloc_typed_uncommon(proc_p(proc), size, t);
+    struct alloc_slot *slot = *mcache_type_slot(proc_p(proc)->mcache, t);
+    if (LIKELY(count == 1 && window_is_for(slot, t, t->size)))
+        return malloc_typed_window(slot);
+    return alloc_typed_uncommon(proc_p(proc), t, count);
 }
 
 enum gomem_status gomem_free(struct gomem_proc *p, void *object)

@@ -13,7 +13,6 @@ import pytest
 
 import gomem
 
-
 # Seen in a debugger: the child waits for a lock of the sanitizer's allocator that a thread held when the
 # process forked. Newer ones take their locks before a fork, as the C library's allocator does.
 forks_while_threads_allocate = pytest.mark.skipif(

@@ -19,6 +19,7 @@
     } while (0)
 
 static struct gomem_runtime *rt;
+static struct gomem_type *pointer, *word, *node;
 
 static void size_classes(void)
 {
@@ -35,17 +36,20 @@ static void size_classes(void)
     REQUIRE(gomem_size_classes_make(&rules, &err) == NULL && err.status == GOMEM_INVALID_VALUE);
 }
 
-static void objects(struct gomem_proc *p)
+static void types(void)
 {
     struct gomem_error err;
-    struct gomem_type *pointer = gomem_type_pointer("*node", &err);
-    struct gomem_type *word = gomem_type_basic(GOMEM_INT64, &err);
+    pointer = gomem_type_pointer("*node", &err);
+    word = gomem_type_basic(GOMEM_INT64, &err);
     REQUIRE(pointer != NULL && word != NULL);
     const char *names[] = {"left", "value"};
     const struct gomem_type *fields[] = {pointer, word};
-    struct gomem_type *node = gomem_type_struct("node", names, fields, 2, &err);
+    node = gomem_type_struct("node", names, fields, 2, &err);
     REQUIRE(node != NULL && gomem_type_size(node) == 16);
+}
 
+static void objects(struct gomem_proc *p)
+{
     unsigned char *bytes = gomem_alloc(p, 100);
     void *tiny = gomem_alloc(p, 3), *nodes = gomem_alloc_typed(p, node, 10);
     void *large = gomem_alloc(p, 1 << 20);
@@ -64,9 +68,6 @@ static void objects(struct gomem_proc *p)
     REQUIRE(gomem_free(p, bytes) == GOMEM_OK && gomem_free(p, bytes) == GOMEM_INVALID_POINTER);
     REQUIRE(gomem_free(p, tiny) == GOMEM_OK && gomem_free(p, nodes) == GOMEM_OK);
     REQUIRE(gomem_free(p, large) == GOMEM_OK);
-    gomem_type_release(node);
-    gomem_type_release(word);
-    gomem_type_release(pointer);
 }
 
 static void many(struct gomem_proc *p)
@@ -125,6 +126,7 @@ int main(void)
     struct gomem_options options = gomem_options_default();
     options.gogc = -1; /* objects are known by their addresses only */
     size_classes();
+    types();
     options.procs = 2;
     REQUIRE(gomem_runtime_new(&options, &rt, &err) == GOMEM_OK);
     struct gomem_proc *p = gomem_proc_acquire(rt);
@@ -137,6 +139,9 @@ int main(void)
     gomem_runtime_close(rt);
     REQUIRE(gomem_runtime_is_closed(rt) && gomem_proc_acquire(rt) == NULL);
     gomem_runtime_delete(rt);
+    gomem_type_release(node);
+    gomem_type_release(word);
+    gomem_type_release(pointer);
     printf("smoke: ok (%s, check level %d)\n", gomem_build_profile(), gomem_build_check_level());
     return 0;
 }

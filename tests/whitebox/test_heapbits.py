@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -131,6 +133,21 @@ def test_where_it_is_written(layout: tuple[str, int]) -> None:
         assert not span["heap_bits"] and span["first_object"] == span["base"] + 8
         assert span["elem_size"] == GO[GO.class_of(size, noscan=False)].size
         assert span["elem_size"] == GO.round_up(size + 8)
+
+
+def test_what_is_written_to_a_free_object_is_seen() -> None:
+    """Those of a window are cleared before they are asked for; nobody may write to them meanwhile."""
+    for words in ("pp", "pp..", "........"):
+        heap = door.TestHeap()
+        first = heap.malloc_typed(0, words, 1)
+        assert first is not None and heap.verify() is None
+        free = ctypes.c_uint64.from_address(first + heap.span(first)["elem_size"])
+        free.value = 1
+        assert f"object {ctypes.addressof(free):#x} is free, but somebody wrote to it" in str(
+            heap.verify()
+        )
+        free.value = 0
+        assert heap.verify() is None
 
 
 def test_wrong_arguments() -> None:
