@@ -3,14 +3,12 @@
  * The hot part of the current span of a class lives in its slot: a window of 32 objects as a bitmap,
  * taken out of the span's free_bits in one go, so that an allocation is a bit scan. Small objects are
  * cleared and described together with their window. When it is used up the next one with free objects is
- * taken, wrapping round as long as frees have put objects back; then another span: one of the P's own with
- * free objects, one from mcentral, a new one.
+ * taken, wrapping round; then another span: one of the P's own, one from mcentral, a new one.
  *
  * A span that is full stays the P's (span.h). The first object the P frees in it puts the span on the
  * slot's list of partial ones; the last one gives it back to the heap, unless the P has kept less than
- * KEPT_BYTES_MAX of such empty spans, for who allocates and frees a few hundred objects in turns. Spans in
- * which other Ps have freed objects are in the P's remote set. A P that is not busy can be taken over for a
- * moment, to collect what was freed in its spans or to take spans it has no use for.
+ * KEPT_BYTES_MAX of such spans. Those in which other Ps have freed objects are in the P's remote set. A P
+ * that is not busy can be taken over for a moment, to collect these or to take spans it has no use for.
  *
  * Called by malloc; handed down, never looked up.
  *
