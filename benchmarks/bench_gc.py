@@ -31,8 +31,6 @@ MARKED = Target(">= 1.3 x Go", ratio_at_least=1.3)
 SHORT = Target("< 200 us", value_at_most=200)
 BARRIER_OFF = Target("<= 1.02", value_at_most=1.02)
 TWO_WORKERS = Target(">= 1.7", value_at_least=1.7)
-# gomem marks with as many threads as a quarter of its Ps, rounded up.
-PROCS_OF_WORKERS = {1: 4, 2: 8}
 
 
 @dataclass(frozen=True)
@@ -132,7 +130,7 @@ class Bench:
     def workers(self) -> Iterator[Case]:
         def speed_up(*workload: object) -> float:
             one, two = (
-                self.figures("gomem", *workload, PROCS_OF_WORKERS[n])()["mark"] for n in (1, 2)
+                self.figures("gomem", *workload, workers)()["mark"] for workers in (1, 2)
             )
             return one / two
 

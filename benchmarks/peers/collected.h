@@ -60,8 +60,8 @@ struct frame {
 /* Pointers that are roots as long as the program runs. */
 extern void *roots[ROOTS];
 
-/* collecting: by itself, when the heap has grown; procs: gomem's Ps. */
-void heap_start(bool collecting, unsigned procs);
+/* collecting: by itself, when the heap has grown; workers: gomem's marking threads, 0: as many as it likes. */
+void heap_start(bool collecting, unsigned workers);
 heap_handle heap_enter(void);
 void heap_leave(heap_handle h);
 /* A whole collection. pre: the caller has no handle. */

@@ -11,7 +11,7 @@
  *                      (microseconds an allocation, a safepoint included), marked (MiB of live
  *                      graph a second of CPU, median of the six)
  *   pauses MIB CYCLES  churn while another thread asks for CYCLES collections. Figures of the pauses
- *   marking MIB PROCS  six collections of the graph with nothing else going on: figure mark, ms between
+ *   marking MIB WORKERS  six collections of the graph with nothing else going on: figure mark, ms between
  *                      the two stops, the median
  *   barrier MIB CYCLES as pauses, but the program stores pointers in a table of 4096. Figures: off and
  *                      on, ns a store when the barrier is off and when it is on
@@ -246,7 +246,7 @@ static void figure_marked(const struct graph *g)
 
 static void run_graph(char **arguments)
 {
-    heap_start(true, 2);
+    heap_start(true, 0);
     struct graph g = {.h = heap_enter()};
     build(&g, strtoull(arguments[0], NULL, 10));
     unsigned rounds = arguments[1] != NULL ? (unsigned)atoi(arguments[1]) : 1;
@@ -270,7 +270,7 @@ static void run_graph(char **arguments)
 
 static void run_marking(char **arguments)
 {
-    heap_start(false, arguments[1] != NULL ? (unsigned)atoi(arguments[1]) : 2);
+    heap_start(false, arguments[1] != NULL ? (unsigned)atoi(arguments[1]) : 0);
     struct graph g = {.h = heap_enter()};
     build(&g, strtoull(arguments[0], NULL, 10));
     heap_leave(g.h);
@@ -312,7 +312,7 @@ static bool collecting(const struct collector *c)
 
 static void run_pauses(char **arguments)
 {
-    heap_start(false, 2);
+    heap_start(false, 0);
     struct graph g = {.h = heap_enter()};
     build(&g, strtoull(arguments[0], NULL, 10));
     struct collector c = {0};
@@ -336,7 +336,7 @@ static void store_batch(struct graph *g, void **table)
 
 static void run_barrier(char **arguments)
 {
-    heap_start(false, 2);
+    heap_start(false, 0);
     struct graph g = {.h = heap_enter()};
     build(&g, strtoull(arguments[0], NULL, 10));
     struct frame f;

@@ -18,11 +18,12 @@ struct gomem_runtime *runtime;
 static struct gomem_root_table root_table = {.slots = (uint64_t *)roots, .n = ROOTS};
 static struct gomem_error error;
 
-void heap_start(bool collecting, unsigned procs)
+void heap_start(bool collecting, unsigned workers)
 {
     struct gomem_options options = gomem_options_default();
     options.gogc = collecting ? 100 : -1;
-    options.procs = procs;
+    options.procs = 2;
+    options.gc_workers = workers;
     if (gomem_runtime_new(&options, &runtime, &error) != GOMEM_OK)
         die(error.message);
     gomem_add_roots(runtime, &root_table);
@@ -139,9 +140,9 @@ static void on_event(GC_EventType event)
 
 static bool disabled;
 
-void heap_start(bool collecting, unsigned procs)
+void heap_start(bool collecting, unsigned workers)
 {
-    (void)procs;
+    (void)workers;
     GC_INIT();
     GC_set_on_collection_event(on_event);
     disabled = !collecting;
@@ -176,10 +177,10 @@ const char *heap_library(void)
 
 #else
 
-void heap_start(bool collecting, unsigned procs)
+void heap_start(bool collecting, unsigned workers)
 {
     (void)collecting;
-    (void)procs;
+    (void)workers;
 }
 
 void heap_collect(void)

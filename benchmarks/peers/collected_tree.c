@@ -8,7 +8,7 @@
  *   tree-off DEPTH PAIRS  the collector works only when it is asked to, with the clock stopped: trees of
  *                         DEPTH are built and counted in turns with barrier and with plain stores, PAIRS
  *                         times. Figures: barrier, plain (ns a node), ratio of the two: medians
- *   tree-marking DEPTH PROCS
+ *   tree-marking DEPTH WORKERS
  *                         six collections of a tree with nothing else going on: figure mark, ms between
  *                         the two stops, the median
  *
@@ -131,7 +131,7 @@ static uint64_t all_trees(heap_handle h, make_function *maker, int depth)
 static void run_with(make_function *maker, char **arguments)
 {
     double start = now(), cpu = process_cpu_now();
-    heap_start(true, 2);
+    heap_start(true, 0);
     shape_prepare(&node_shape);
     heap_handle h = heap_enter();
     figure("nodes", (double)all_trees(h, maker, atoi(arguments[0])));
@@ -180,7 +180,7 @@ static void run_tree_off(char **arguments)
     double barrier[MAX_PAIRS], plain[MAX_PAIRS], ratio[MAX_PAIRS];
     if (pairs < 1 || pairs > MAX_PAIRS)
         die("no such number of pairs");
-    heap_start(false, 2);
+    heap_start(false, 0);
     shape_prepare(&node_shape);
     (void)part(make, depth); /* its memory is there */
     for (int i = 0; i < pairs; i++) {
@@ -198,7 +198,7 @@ static void run_tree_off(char **arguments)
 
 static void run_tree_marking(char **arguments)
 {
-    heap_start(false, arguments[1] != NULL ? (unsigned)atoi(arguments[1]) : 2);
+    heap_start(false, arguments[1] != NULL ? (unsigned)atoi(arguments[1]) : 0);
     shape_prepare(&node_shape);
     heap_handle h = heap_enter();
     struct frame f;
