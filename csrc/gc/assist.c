@@ -31,24 +31,6 @@ void gc_flush_barrier(struct gc_proc *gp)
     gp->nbarrier = 0;
 }
 
-void gc_barrier(struct gc *gc, uint32_t p, uintptr_t slot, uintptr_t old, uintptr_t new)
-{
-    struct gc_proc *gp = &gc->procs[p];
-    if (gc->barrier == GOMEM_BARRIER_DIJKSTRA || MUTATED(NO_DELETION_BARRIER))
-        old = 0;
-    if (MUTATED(NO_INSERTION_BARRIER))
-        new = 0;
-    if (UNLIKELY(gc->step.shades != NULL))
-        step_note_shade(gc, p, slot, old, new);
-    if (gp->nbarrier + 2 > BARRIER_OBJECTS)
-        gc_flush_barrier(gp);
-    if (old != 0)
-        gp->barrier[gp->nbarrier++] = old;
-    if (new != 0)
-        gp->barrier[gp->nbarrier++] = new;
-    gp->barrier_writes++;
-}
-
 /* --- Assists --- */
 
 /* Takes bytes of credit from the background; how much it got. */

@@ -14,13 +14,33 @@
 #ifndef GOMEM_GC_ASSIST_H
 #define GOMEM_GC_ASSIST_H
 
+#include "base/mutate.h"
 #include "gc/gc.h"
 
-/* Before the pointer at slot, in the heap or a root table, changes while marking goes on. p: the caller's
- * P. */
-void gc_barrier(struct gc *gc, uint32_t p, uintptr_t slot, uintptr_t old, uintptr_t new);
 /* Greys what the buffer holds. */
 void gc_flush_barrier(struct gc_proc *gp);
+/* Before the pointer at slot, in the heap or a root table, changes while marking goes on. p: the caller's
+ * P. */
+static inline void gc_barrier(struct gc *gc, uint32_t p, uintptr_t slot, uintptr_t old,
+                              uintptr_t new)
+{
+    struct gc_proc *gp = &gc->procs[p];
+    if (UNLIKELY(gc->barrier == GOMEM_BARRIER_DIJKSTRA) || MUTATED(NO_DELETION_BARRIER))
+        old = 0;
+    if (MUTATED(NO_INSERTION_BARRIER))
+        new = 0;
+    if (UNLIKELY(gc->step.shades != NULL))
+        step_note_shade(gc, p, slot, old, new);
+    if (UNLIKELY(gp->nbarrier + 2 > BARRIER_OBJECTS))
+        gc_flush_barrier(gp);
+    unsigned n = gp->nbarrier;
+    gp->barrier[n] = old;
+    n += old != 0;
+    gp->barrier[n] = new;
+    gp->nbarrier = n + (new != 0);
+    gp->barrier_writes++;
+}
+
 /* Workers have scanned so many bytes, which those who allocate need not. */
 void gc_give_credit(struct gc *gc, uint64_t bytes);
 /* Lets those go on who wait for it. */
