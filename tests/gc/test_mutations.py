@@ -37,7 +37,7 @@ def run(program: Path, first: int) -> subprocess.CompletedProcess[str]:
 
 def test_the_list_is_read() -> None:
     assert {"NO_DELETION_BARRIER", "NO_INSERTION_BARRIER", "NO_FRAME_RESCAN"} <= set(MUTATIONS)
-    used = "".join(p.read_text() for p in (cdriver.ROOT / "csrc").rglob("*.c"))
+    used = "".join(p.read_text() for p in (cdriver.ROOT / "csrc").rglob("*.[ch]"))
     assert [name for name in MUTATIONS if f"MUTATED({name})" not in used] == []
 
 
