@@ -261,6 +261,8 @@ static void rescan_span(struct marker *m, const struct mspan *s)
 void mark_rescan(struct marker *m)
 {
     m->rescanning = true;
+    if (load_relaxed(&m->work.pool->overflowed))
+        work_pool_use_reserve(m->work.pool);
     while (exchange_acq_rel(&m->work.pool->overflowed, 0)) {
         uintptr_t from = 0;
         struct mspan *s;

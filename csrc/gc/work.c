@@ -50,6 +50,17 @@ void work_pool_prepare(struct work_pool *pool)
     unlock(&pool->lock);
 }
 
+void work_pool_use_reserve(struct work_pool *pool)
+{
+    lock(&pool->lock);
+    for (unsigned i = 0; i < RESERVE_BUFFERS && !pool->reserve_used; i++) {
+        pool->reserve[i].next = pool->empty;
+        pool->empty = &pool->reserve[i];
+    }
+    pool->reserve_used = true;
+    unlock(&pool->lock);
+}
+
 struct workbuf *work_take_empty(struct work_pool *pool)
 {
     lock(&pool->lock);

@@ -2,7 +2,9 @@
  *
  * A marker puts and gets at its own buffers; a full one goes to the pool, where a marker that has nothing
  * takes it. Memory for buffers may be refused: then the object stays marked but is not noted, the pool
- * says that it overflowed, and marking goes on by looking for such objects in the whole heap (mark.c).
+ * says that it overflowed, and marking goes on by looking for such objects in the whole heap (mark.c). For
+ * that there are some buffers in any case: with none at all each look would get one object further, along a
+ * list that runs towards lower addresses.
  * Spans with grey objects are passed on in buffers of the same kind: span_queue.h.
  *
  * Called by mark.c, mark_span.c and cycle.c.
@@ -17,7 +19,7 @@
 
 #include "heap/mheap.h"
 
-enum { WORKBUF_BYTES = 2048, WORKBUF_OBJECTS = WORKBUF_BYTES / 8 - 2 };
+enum { WORKBUF_BYTES = 2048, WORKBUF_OBJECTS = WORKBUF_BYTES / 8 - 2, RESERVE_BUFFERS = 8 };
 
 struct workbuf {
     struct workbuf *next; /* in the pool */
@@ -47,6 +49,8 @@ struct work_pool {
     struct work_chunk *chunks;    /* under lock */
     uint32_t nfull, nspans;       /* atomic, written under lock: buffers */
     uint32_t overflowed;          /* atomic: some marked object is in no buffer */
+    bool reserve_used;            /* under lock: these are among the others */
+    struct workbuf reserve[RESERVE_BUFFERS]; /* under lock: what there is after an overflow */
     struct mark_class classes[2 * MAX_SIZE_CLASSES]; /* const; by span class */
 };
 
@@ -66,6 +70,9 @@ struct gc_work {
 void work_pool_init(struct work_pool *pool, struct mheap *h, mark_kernel scan_span);
 /* Some buffers to begin with, if there are none. */
 void work_pool_prepare(struct work_pool *pool);
+
+/* From now on the buffers of the reserve are like all others. */
+void work_pool_use_reserve(struct work_pool *pool);
 
 /* An empty buffer; NULL if the OS refuses. */
 struct workbuf *work_take_empty(struct work_pool *pool);
