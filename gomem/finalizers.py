@@ -10,38 +10,49 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gomem import _core
-from gomem._core import Ref
+from gomem._core import Buffer, Builder, Map, Ref, Slice, String
 
 if TYPE_CHECKING:
     from gomem.heap import Heap
 
+_T = TypeVar("_T", Ref, Builder, Buffer)
 
-def set_finalizer(ref: Ref, fn: Callable[[Ref], object] | None) -> None:
+
+def _not_pointer(value: object) -> str:
+    """What Go would call the type of a value that is no pointer."""
+    if isinstance(value, (Slice, Map)):
+        return value.type.name
+    return "string" if isinstance(value, String) else type(value).__name__
+
+
+def set_finalizer(ref: _T, fn: Callable[[_T], object] | None) -> None:
     """Has ``fn(ref)`` called when nothing leads to the object any more (Go: runtime.SetFinalizer).
 
-    No Ref, root table or other object. The object, and all that it leads to, then lives until a later
-    cycle finds it dead again, without a finalizer. If A leads to B and both have one, A's is called
-    first, and B's after a later cycle; an object that leads to itself by way of others is never
-    finalized (its own pointers to itself do not count), nor is one that ``fn`` leads to: do not use
-    ``ref`` in it, but its argument. None takes the finalizer off.
+    ref: a Ref, or a Builder or Buffer, which are pointers as well. Slices, strings and maps are none, as
+    in Go; for a slice's array or a map's table take the Ref ``heap.lookup(address).ref``. An array is
+    alive as long as any slice or string shares it.
+
+    Nothing leads to it: no Ref or handle, root table or other object. The object, and all that it leads
+    to, then lives until a later cycle finds it dead again, without a finalizer. If A leads to B and both
+    have one, A's is called first, and B's after a later cycle; an object that leads to itself by way of
+    others is never finalized (its own pointers to itself do not count), nor is one that ``fn`` leads to:
+    do not use ``ref`` in it, but its argument. None takes the finalizer off.
 
     Objects below 16 bytes without pointers share a block, which the collector sees as one, as Go's does.
     An object of size 0 never dies. ``heap.free(ref)`` drops the finalizer, as there is no object left to
     call it with; ``heap.close()`` and the end of the program drop all.
 
-    Raises, with Go's messages: TypeError if ``ref`` is no Ref or ``fn`` not callable,
+    Raises, with Go's messages: TypeError if ``ref`` is no pointer or ``fn`` not callable,
     InvalidPointerError if ``ref`` is a part of an object that does not begin where it does, ValueError
     if there is a finalizer already. InvalidPointerError if the object was freed; HeapClosedError.
     """
     if ref is None:
         raise TypeError("runtime.SetFinalizer: first argument is nil")
-    if not isinstance(ref, Ref):
-        raise TypeError(
-            f"runtime.SetFinalizer: first argument is {type(ref).__name__}, not pointer"
-        )
+    if not isinstance(ref, (Ref, Builder, Buffer)):
+        raise TypeError(f"runtime.SetFinalizer: first argument is {_not_pointer(ref)}, not pointer")
     heap: Heap = ref.heap
     if fn is None:
         heap._clear_finalizer(ref)
@@ -70,9 +81,11 @@ class Cleanup:
         return f"<gomem.Cleanup of the object at {self._address:#x}>"
 
 
-def _within(ref: Ref, arg: Ref) -> str | None:
+def _within(ref: Ref | Builder | Buffer, arg: object) -> str | None:
     """Why a cleanup of ref that gets arg would never run; None: it may."""
-    if arg.heap is not ref.heap or arg.size == 0:
+    if not isinstance(arg, (Ref, Builder, Buffer, Map, Slice, String)) or arg.heap is not ref.heap:
+        return None
+    if isinstance(arg, Ref) and (arg.freed or arg.size == 0):
         return None
     if arg.address == ref.address:
         return "ptr is equal to arg"
@@ -94,9 +107,10 @@ def _closed_over(fn: Any) -> list[Any]:
     return held
 
 
-def add_cleanup(ref: Ref, fn: Callable[..., object], *args: Any) -> Cleanup:
+def add_cleanup(ref: Ref | Builder | Buffer, fn: Callable[..., object], *args: Any) -> Cleanup:
     """Has ``fn(*args)`` called when the object is dead (Go: runtime.AddCleanup).
 
+    ref: as for :func:`set_finalizer`.
     An object may have several, parts of it too; they are called in the order in which they were added.
     Unlike finalizers they do not bring the object back, and are called for objects that lead to
     themselves. If the object has a finalizer, cleanups wait until it is dead after that. ``fn`` and
@@ -106,23 +120,23 @@ def add_cleanup(ref: Ref, fn: Callable[..., object], *args: Any) -> Cleanup:
     end of the program drop them. Objects below 16 bytes without pointers share a block, which the
     collector sees as one, as Go's does; an object of size 0 never dies.
 
-    Raises, with Go's messages: TypeError if ``ref`` is no Ref or ``fn`` not callable, ValueError if
-    ``args`` or what ``fn`` closes over are the object. InvalidPointerError if it was freed;
-    HeapClosedError.
+    Raises, with Go's messages: TypeError if ``ref`` is no pointer or ``fn`` not callable, ValueError if
+    ``args`` or what ``fn`` closes over are the object, or a value that keeps it. InvalidPointerError if
+    it was freed; HeapClosedError.
     """
     if ref is None:
         raise TypeError("runtime.AddCleanup: ptr is nil")
-    if not isinstance(ref, Ref):
-        raise TypeError(f"runtime.AddCleanup: ptr is {type(ref).__name__}, not pointer")
+    if not isinstance(ref, (Ref, Builder, Buffer)):
+        raise TypeError(f"runtime.AddCleanup: ptr is {_not_pointer(ref)}, not pointer")
     if not callable(fn):
         raise TypeError(f"runtime.AddCleanup: cleanup is {type(fn).__name__}, not a function")
     heap: Heap = ref.heap
     for arg in args:
-        why = _within(ref, arg) if isinstance(arg, Ref) and not arg.freed else None
+        why = _within(ref, arg)
         if why is not None:
             raise ValueError(f"runtime.AddCleanup: {why}, cleanup will never run")
     for held in _closed_over(fn):
-        if isinstance(held, Ref) and not held.freed and _within(ref, held) is not None:
+        if _within(ref, held) is not None:
             raise ValueError(
                 "runtime.AddCleanup: cleanup function closes over ptr, cleanup will never run"
             )
@@ -130,11 +144,11 @@ def add_cleanup(ref: Ref, fn: Callable[..., object], *args: Any) -> Cleanup:
     return Cleanup(heap, *heap._add_cleanup(ref, fn, args))
 
 
-def keep_alive(ref: Ref | None) -> None:
+def keep_alive(ref: object) -> None:
     """Does nothing: that it is called keeps ``ref``, and so the object, alive (Go: runtime.KeepAlive).
 
-    An object is alive as long as there is a Ref of it, and a local variable of Python lives to the end
-    of its function. This is for programs that would say so, or ``del`` it.
+    An object is alive as long as there is a Ref or a handle of it, and a local variable of Python lives
+    to the end of its function. This is for programs that would say so, or ``del`` it.
     """
 
 

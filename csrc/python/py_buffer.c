@@ -148,6 +148,20 @@ static void bytes_dealloc(PyObject *self)
     Py_DECREF(type);
 }
 
+/* As pointers are compared: one object, however many handles. */
+static PyObject *bytes_richcompare(PyObject *a, PyObject *b, int op)
+{
+    if ((op != Py_EQ && op != Py_NE) || !Py_IS_TYPE(b, Py_TYPE(a)))
+        Py_RETURN_NOTIMPLEMENTED;
+    bool same = heap_of(a) == heap_of(b) && handle_address(a) == handle_address(b);
+    return PyBool_FromLong(op == Py_EQ ? same : !same);
+}
+
+static Py_hash_t bytes_hash(PyObject *self)
+{
+    return (Py_hash_t)((uintptr_t)handle_address(self) >> 4);
+}
+
 static PyMemberDef bytes_members[] = {
     {"__weaklistoffset__", T_PYSSIZET, offsetof(struct py_bytes, weakrefs), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
@@ -257,6 +271,8 @@ static PyType_Slot builder_slots[] = {
     {Py_tp_doc, "A strings.Builder in a Heap, made by Heap.builder. It grows as Go's does; len() is the\n"
                 "number of bytes."},
     {Py_tp_dealloc, bytes_dealloc},
+    {Py_tp_richcompare, bytes_richcompare},
+    {Py_tp_hash, bytes_hash},
     {Py_mp_length, builder_length},
     {Py_tp_methods, builder_methods},
     {Py_tp_getset, builder_getset},
@@ -506,6 +522,8 @@ static PyType_Slot buffer_slots[] = {
     {Py_tp_doc, "A bytes.Buffer in a Heap, made by Heap.buffer. It grows as Go's does; len() is the\n"
                 "number of unread bytes."},
     {Py_tp_dealloc, bytes_dealloc},
+    {Py_tp_richcompare, bytes_richcompare},
+    {Py_tp_hash, bytes_hash},
     {Py_mp_length, buffer_length},
     {Py_tp_methods, buffer_methods},
     {Py_tp_getset, buffer_getset},

@@ -10,9 +10,10 @@
 #include <errno.h>
 #include <semaphore.h>
 
-#include "python/py_core.h"
+#include "python/py_values.h"
 
-/* --- Records: (function, arguments or None for a finalizer, type or None, size) --- */
+/* --- Records: (function, arguments or None for a finalizer, type or None, size) ---
+ * The type is that of a Ref, or Builder or Buffer, of which a handle is made. */
 
 static PyObject *new_key(struct py_heap *h)
 {
@@ -60,57 +61,75 @@ static void forget_record(struct py_heap *h, PyObject *key)
 
 /* --- Attaching --- */
 
-/* Parses a Ref of h and n - 1 more arguments; NULL with an exception. */
-static struct py_ref *parse_ref(struct py_heap *h, const char *name, PyObject *const *args,
-                                Py_ssize_t nargs, Py_ssize_t n)
+/* What a finalizer or cleanup is attached to: what a Ref names, or a Builder or Buffer. */
+struct target {
+    struct py_ref *ref;       /* or NULL */
+    struct py_handle *handle; /* or NULL */
+};
+
+/* Parses a target in h and n - 1 more arguments; false with an exception. */
+static bool parse_target(struct py_heap *h, const char *name, PyObject *const *args, Py_ssize_t nargs,
+                         Py_ssize_t n, struct target *out)
 {
-    if (nargs != n || !PyObject_TypeCheck(args[0], h->state->ref_type)) {
+    *out = (struct target){0};
+    if (nargs == n && PyObject_TypeCheck(args[0], h->state->ref_type))
+        out->ref = (struct py_ref *)args[0];
+    else if (nargs == n && is_pointer_handle(h->state, args[0]))
+        out->handle = (struct py_handle *)args[0];
+    if (out->ref == NULL && out->handle == NULL) {
         PyErr_Format(PyExc_TypeError, "%s() takes a Ref and %zd more arguments", name, n - 1);
-        return NULL;
+        return false;
     }
-    struct py_ref *ref = (struct py_ref *)args[0];
-    if (ref->heap != h) {
+    if ((out->ref != NULL ? out->ref->heap : out->handle->heap) != h) {
         raise_pointer(h->state, "the Ref belongs to another heap");
-        return NULL;
+        return false;
     }
-    return ref_address(ref) == 0 ? NULL : ref;
+    return out->ref == NULL || ref_address(out->ref) != 0;
 }
 
-/* A P, and the address of what ref names, which is there; NULL with an exception. */
-static struct gomem_proc *proc_for(struct py_heap *h, struct py_ref *ref, void **address)
+/* A P, and the address of the target, which is there; NULL with an exception. */
+static struct gomem_proc *proc_for(struct py_heap *h, const struct target *t, void **address)
 {
     struct gomem_proc *p = heap_proc(h);
     if (p == NULL)
         return NULL;
-    *address = (void *)(uintptr_t)ref_raw_address(ref);
+    *address = t->ref != NULL ? (void *)(uintptr_t)ref_raw_address(t->ref) : handle_address(t->handle);
     if (*address != NULL)
         return p;
     gomem_proc_release(p); /* it was freed while this waited */
-    (void)ref_address(ref);
+    (void)ref_address(t->ref);
     return NULL;
+}
+
+/* The record of a finalizer; NULL with an exception. */
+static PyObject *finalizer_record(PyObject *fn, const struct target *t)
+{
+    PyObject *type = t->handle != NULL      ? (PyObject *)Py_TYPE((PyObject *)t->handle)
+                     : t->ref->type == NULL ? Py_None
+                                            : (PyObject *)t->ref->type;
+    return Py_BuildValue("(OOOK)", fn, Py_None, type,
+                         (unsigned long long)(t->ref != NULL ? t->ref->size : 0));
 }
 
 PyObject *heap_set_finalizer(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
     struct py_heap *h = (struct py_heap *)self;
-    struct py_ref *ref = parse_ref(h, "_set_finalizer", args, nargs, 2);
-    if (ref == NULL)
+    struct target t;
+    if (!parse_target(h, "_set_finalizer", args, nargs, 2, &t))
         return NULL;
-    PyObject *type = ref->type == NULL ? Py_None : (PyObject *)ref->type;
-    PyObject *key =
-        note_record(h, Py_BuildValue("(OOOK)", args[1], Py_None, type, ref->size));
+    PyObject *key = note_record(h, finalizer_record(args[1], &t));
     if (key == NULL)
         return NULL;
     struct gomem_error err;
     enum gomem_status status = GOMEM_CLOSED;
     void *address;
     struct gomem_callback callback = {.data = key_data(key)};
-    struct gomem_proc *p = proc_for(h, ref, &address);
+    struct gomem_proc *p = proc_for(h, &t, &address);
     if (p != NULL) {
         status = gomem_set_finalizer(p, address, &callback, &err);
         gomem_proc_release(p);
     }
-    bool never = ref->size == 0; /* it never dies */
+    bool never = t.ref != NULL && t.ref->size == 0; /* it never dies */
     if (status != GOMEM_OK || never)
         forget_record(h, key);
     Py_DECREF(key);
@@ -124,10 +143,12 @@ PyObject *heap_set_finalizer(PyObject *self, PyObject *const *args, Py_ssize_t n
 PyObject *heap_clear_finalizer(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
     struct py_heap *h = (struct py_heap *)self;
-    struct py_ref *ref = parse_ref(h, "_clear_finalizer", args, nargs, 1);
+    struct target t;
     void *address;
     struct gomem_callback callback;
-    struct gomem_proc *p = ref == NULL ? NULL : proc_for(h, ref, &address);
+    struct gomem_proc *p = NULL;
+    if (parse_target(h, "_clear_finalizer", args, nargs, 1, &t))
+        p = proc_for(h, &t, &address);
     if (p == NULL)
         return NULL;
     bool found = gomem_clear_finalizer(p, address, &callback);
@@ -140,8 +161,8 @@ PyObject *heap_clear_finalizer(PyObject *self, PyObject *const *args, Py_ssize_t
 PyObject *heap_add_cleanup(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
     struct py_heap *h = (struct py_heap *)self;
-    struct py_ref *ref = parse_ref(h, "_add_cleanup", args, nargs, 3);
-    if (ref == NULL)
+    struct target t;
+    if (!parse_target(h, "_add_cleanup", args, nargs, 3, &t))
         return NULL;
     PyObject *key = note_record(h, Py_BuildValue("(OOOi)", args[1], args[2], Py_None, 0));
     if (key == NULL)
@@ -151,7 +172,7 @@ PyObject *heap_add_cleanup(PyObject *self, PyObject *const *args, Py_ssize_t nar
     uint64_t id = 0;
     void *address = NULL;
     struct gomem_callback callback = {.data = key_data(key)};
-    struct gomem_proc *p = proc_for(h, ref, &address);
+    struct gomem_proc *p = proc_for(h, &t, &address);
     if (p != NULL) {
         status = gomem_add_cleanup(p, address, &callback, NULL, &id, &err);
         gomem_proc_release(p);
@@ -187,6 +208,18 @@ PyObject *heap_stop_cleanup(PyObject *self, PyObject *args)
 
 /* --- Calling --- */
 
+/* What a finalizer gets, in a root, which it takes. */
+static PyObject *finalized(struct py_heap *h, PyObject *record, const struct gomem_call *call,
+                           uint64_t *root)
+{
+    PyObject *type = PyTuple_GET_ITEM(record, 2);
+    if (PyType_Check(type))
+        return handle_new((PyTypeObject *)type, h, root);
+    uint64_t size = PyLong_AsUnsignedLongLong(PyTuple_GET_ITEM(record, 3));
+    return ref_found(h, (uint64_t)(uintptr_t)call->pointer, size,
+                     type == Py_None ? NULL : (struct py_type *)type, root);
+}
+
 /* Function and arguments of what was taken out of the queue. The slot with its object is used up. */
 static bool unpack(struct py_heap *h, const struct gomem_call *call, uint64_t *root, PyObject **fn,
                    PyObject **args)
@@ -198,13 +231,10 @@ static bool unpack(struct py_heap *h, const struct gomem_call *call, uint64_t *r
         if (call->kind == GOMEM_CALL_CLEANUP) {
             *args = Py_NewRef(PyTuple_GET_ITEM(record, 1));
         } else {
-            PyObject *type = PyTuple_GET_ITEM(record, 2);
-            uint64_t size = PyLong_AsUnsignedLongLong(PyTuple_GET_ITEM(record, 3));
-            PyObject *ref = ref_found(h, (uint64_t)(uintptr_t)call->pointer, size,
-                                      type == Py_None ? NULL : (struct py_type *)type, root);
+            PyObject *object = finalized(h, record, call, root);
             root = NULL;
-            *args = ref == NULL ? NULL : PyTuple_Pack(1, ref);
-            Py_XDECREF(ref);
+            *args = object == NULL ? NULL : PyTuple_Pack(1, object);
+            Py_XDECREF(object);
         }
     }
     root_give(h, root);

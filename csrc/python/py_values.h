@@ -65,6 +65,11 @@ static inline void *handle_address(const void *handle)
     const struct py_handle *b = handle;
     return b->root == NULL ? NULL : (void *)(uintptr_t)*b->root;
 }
+/* A Builder or a Buffer: what is a pointer to an object in Go. */
+static inline bool is_pointer_handle(struct state *st, PyObject *value)
+{
+    return PyObject_TypeCheck(value, st->builder_type) || PyObject_TypeCheck(value, st->buffer_type);
+}
 /* *root = pointer, which may be to something that others know. */
 static inline void root_write(struct gomem_proc *p, uint64_t *root, void *pointer)
 {

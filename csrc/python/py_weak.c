@@ -3,7 +3,7 @@
  * Concurrency: see py_core.h.
  * Go: weak.Pointer.
  */
-#include "python/py_core.h"
+#include "python/py_values.h"
 
 struct py_weak {
     PyObject_HEAD
@@ -11,6 +11,7 @@ struct py_weak {
     struct gomem_weak *handle; /* NULL: made from None */
     struct py_type *type;      /* of what it was made from; NULL: bytes */
     struct py_type *object_type; /* of the object it is a part of, or the same */
+    PyTypeObject *made_from;   /* Builder or Buffer; NULL: Ref */
     uint64_t object_size;
     uint64_t offset; /* of the part in the object */
     bool part;
@@ -28,6 +29,26 @@ static void describe(struct py_weak *w, struct py_ref *ref)
     w->part = ref->owner != NULL;
 }
 
+/* The core's weak pointer to the object of a Ref or handle; false with an exception. */
+static bool make_weak(struct py_weak *w, PyObject *arg)
+{
+    struct gomem_error err;
+    struct gomem_proc *p = heap_proc(w->heap);
+    if (p == NULL)
+        return false;
+    void *object = w->made_from != NULL
+                       ? handle_address(arg)
+                       : (void *)(uintptr_t)ref_raw_address((struct py_ref *)arg);
+    if (object != NULL)
+        w->handle = gomem_weak_make(p, object, &err);
+    gomem_proc_release(p);
+    if (object == NULL)
+        (void)ref_address((struct py_ref *)arg); /* it was freed while this waited */
+    else if (w->handle == NULL)
+        raise_error(w->heap->state, &err);
+    return w->handle != NULL;
+}
+
 static PyObject *weak_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     PyObject *arg;
@@ -38,31 +59,24 @@ static PyObject *weak_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     struct state *st = state_of_type(type);
     if (st == NULL || !PyArg_ParseTuple(args, "O:Weak", &arg))
         return NULL;
-    if (arg != Py_None && !PyObject_TypeCheck(arg, st->ref_type)) {
-        PyErr_Format(PyExc_TypeError, "Weak() takes a Ref or None, not %.200s",
+    bool is_ref = PyObject_TypeCheck(arg, st->ref_type);
+    if (arg != Py_None && !is_ref && !is_pointer_handle(st, arg)) {
+        PyErr_Format(PyExc_TypeError, "Weak() takes a Ref, a Builder, a Buffer, or None, not %.200s",
                      Py_TYPE(arg)->tp_name);
         return NULL;
     }
-    if (arg != Py_None && ref_address((struct py_ref *)arg) == 0)
+    if (is_ref && ref_address((struct py_ref *)arg) == 0)
         return NULL;
     struct py_weak *w = (struct py_weak *)type->tp_alloc(type, 0);
     if (w == NULL || arg == Py_None)
         return (PyObject *)w;
-    struct py_ref *ref = (struct py_ref *)arg;
-    struct gomem_error err;
-    describe(w, ref);
-    struct gomem_proc *p = heap_proc(w->heap);
-    if (p != NULL) {
-        uint64_t address = ref_raw_address(ref);
-        if (address != 0)
-            w->handle = gomem_weak_make(p, (void *)(uintptr_t)address, &err);
-        gomem_proc_release(p);
-        if (address == 0)
-            (void)ref_address(ref); /* it was freed while this waited */
-        else if (w->handle == NULL)
-            raise_error(st, &err);
+    if (is_ref) {
+        describe(w, (struct py_ref *)arg);
+    } else {
+        w->heap = (struct py_heap *)Py_NewRef((PyObject *)((struct py_handle *)arg)->heap);
+        w->made_from = (PyTypeObject *)Py_NewRef((PyObject *)Py_TYPE(arg));
     }
-    if (w->handle == NULL)
+    if (!make_weak(w, arg))
         Py_CLEAR(w);
     return (PyObject *)w;
 }
@@ -83,14 +97,17 @@ static void weak_dealloc(PyObject *self)
     }
     Py_XDECREF(w->type);
     Py_XDECREF(w->object_type);
+    Py_XDECREF(w->made_from);
     Py_XDECREF(w->heap);
     type->tp_free(self);
     Py_DECREF(type);
 }
 
-/* The Ref of what lives at `address`, for which root is. */
-static PyObject *make_ref(struct py_weak *w, uint64_t address, uint64_t *root)
+/* The Ref or handle of what lives at `address`, for which root is. */
+static PyObject *make_strong(struct py_weak *w, uint64_t address, uint64_t *root)
 {
+    if (w->made_from != NULL)
+        return handle_new(w->made_from, w->heap, root);
     PyObject *object =
         w->object_size == 0
             ? ref_for(w->heap, address, 0, w->part ? NULL : w->object_type, root)
@@ -120,7 +137,7 @@ static PyObject *weak_value(PyObject *self, PyObject *unused)
         gomem_proc_release(p);
     }
     if (address != 0)
-        return make_ref(w, address, root);
+        return make_strong(w, address, root);
     root_give(w->heap, root);
     if (PyErr_Occurred() && !w->heap->closing)
         return NULL;
@@ -134,7 +151,7 @@ static PyObject *weak_richcompare(PyObject *a, PyObject *b, int op)
         Py_RETURN_NOTIMPLEMENTED;
     const struct py_weak *x = (struct py_weak *)a, *y = (struct py_weak *)b;
     bool same = x->heap == y->heap && x->handle == y->handle && x->part == y->part &&
-                (!x->part || x->type == y->type);
+                x->made_from == y->made_from && (!x->part || x->type == y->type);
     return PyBool_FromLong(op == Py_EQ ? same : !same);
 }
 
@@ -156,7 +173,7 @@ static PyObject *weak_repr(PyObject *self)
 static PyMethodDef weak_methods[] = {
     {"value", weak_value, METH_NOARGS,
      "value($self, /)\n--\n\n"
-     "The Ref it was made from, or an equal one; None once the object is dead, was freed, or its\n"
+     "What it was made from, or its equal; None once the object is dead, was freed, or its\n"
      "finalizer was queued, or the heap was closed (Go: Pointer.Value)."},
     {"__reduce__", no_reduce, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
@@ -166,12 +183,13 @@ static PyType_Slot weak_slots[] = {
     {Py_tp_doc,
      "Weak(ref, /)\n--\n\n"
      "A weak pointer: it leads to an object without keeping it alive (Go: weak.Pointer).\n\n"
-     "ref: a Ref, of a part of an object too; None gives one whose value is always None. Two are\n"
-     "equal if they were made from equal Refs, and stay so when the object is dead; one that was\n"
+     "ref: a Ref, of a part of an object too, a Builder or a Buffer; None gives one whose value is\n"
+     "always None. For a Slice's array or a Map's table take a Ref: heap.lookup(address).ref. Two are\n"
+     "equal if they were made from equals, and stay so when the object is dead; one that was\n"
      "made after a finalizer brought the object back is not equal to those made before. Objects of\n"
      "less than 16 bytes without pointers share a block, which the collector sees as one, as Go's\n"
      "does: it ends for all of them together.\n\n"
-     "Raises TypeError for what is no Ref, InvalidPointerError for a freed object, HeapClosedError."},
+     "Raises TypeError for anything else, InvalidPointerError for a freed object, HeapClosedError."},
     {Py_tp_new, weak_new},
     {Py_tp_dealloc, weak_dealloc},
     {Py_tp_repr, weak_repr},

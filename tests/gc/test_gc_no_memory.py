@@ -212,7 +212,7 @@ def test_refused_at_every_step() -> None:
             del at
             lost = heap.new(gomem.array(gomem.pointer(NODE), 40_000))
             lost[39_999] = heap.new(NODE)
-            last = heap.new(NODE)
+            last: gomem.Ref | None = heap.new(NODE)
             with heap.step_gc() as cycle:
                 for n, _ in enumerate(cycle):
                     if n == k:

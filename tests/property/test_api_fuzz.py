@@ -279,6 +279,9 @@ def values(draw: st.DrawFn) -> Callable[[World], Any]:
     }[kind]
 
 
+POINTERS = (gomem.Ref, gomem.Builder, gomem.Buffer)
+
+
 def ref(w: World) -> Any:
     return w.refs[-3] if len(w.refs) > 3 else w.heap.new(w.node)
 
@@ -308,12 +311,15 @@ CALLS: dict[str, Callable[..., Any]] = {
     "lookup": lambda w, a, b: w.heap.lookup(a).ref,
     "finalizer": lambda w, a, b: gomem.set_finalizer(a, b),
     "finalizer2": lambda w, a, b: gomem.set_finalizer(ref(w), lambda r: w.do(str(a))),
-    "finalizer3": lambda w, a, b: gomem.set_finalizer(a if isinstance(a, gomem.Ref) else ref(w), None),
+    "finalizer3": lambda w, a, b: gomem.set_finalizer(a if isinstance(a, POINTERS) else ref(w), None),
     "finalizer deed": lambda w, a, b: deeds(w, gomem.set_finalizer, a),
+    "finalizer builder": lambda w, a, b: gomem.set_finalizer(w.heap.builder(), lambda x: x.write(a)),
+    "finalizer buffer": lambda w, a, b: gomem.set_finalizer(w.heap.buffer(), w.views.append),
     "cleanup": lambda w, a, b: gomem.add_cleanup(a, b),
     "cleanup2": lambda w, a, b: gomem.add_cleanup(ref(w), print, a, b).stop(),
     "cleanup deed": lambda w, a, b: deeds(w, gomem.add_cleanup, a),
     "weak": lambda w, a, b: w.views.append(gomem.Weak(a)),
+    "weak builder": lambda w, a, b: w.views.append(gomem.Weak(w.heap.builder())),
     "weak2": lambda w, a, b: (gomem.Weak(ref(w)) == a, gomem.Weak(ref(w)) == gomem.Weak(ref(w))),
     "values": lambda w, a, b: [v.value() for v in w.views if isinstance(v, gomem.Weak)],
     "keep_alive": lambda w, a, b: gomem.keep_alive(a),
