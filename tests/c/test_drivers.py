@@ -145,3 +145,24 @@ def test_specials_under_threads(profile: str) -> None:
 @pytest.mark.parametrize("profile", PROFILES)
 def test_finalizer_cases(profile: str) -> None:
     assert "finalizer_cases: ok" in succeeds(cdriver.build("finalizer_cases", profile))
+
+
+# threads, operations, seed
+VALUES: dict[str, tuple[str, ...]] = {
+    "check": ("4", "60000", "1"),
+    "asan": ("4", "15000", "3"),
+    "tsan": ("4", "15000", "5"),
+}
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_values_under_threads(profile: str) -> None:
+    """Slices, maps, strings, builders, pools. Ten minutes: 4 threads, 4000000 operations, tsan."""
+    assert "values_stress:" in succeeds(cdriver.build("values_stress", profile), *VALUES[profile])
+
+
+def test_values_without_the_barrier() -> None:
+    """What is moved between values and variables is lost."""
+    program = cdriver.build("values_stress", "check", mutation="NO_DELETION_BARRIER")
+    done = run(program, "4", "60000", "1")
+    assert done.returncode < 0 and "white" in done.stderr
