@@ -546,6 +546,9 @@ struct gomem_memstats {
     uint64_t tiny_allocs;
     uint64_t mapped_ready, peak_mapped_ready; /* bytes in use or ready for use: Sys - HeapReleased */
     uint64_t large_allocs, large_frees;
+    struct {
+        uint64_t size, mallocs, frees;
+    } classes[GOMEM_MAX_SIZE_CLASSES]; /* by_size for all classes of the heap's table; size 0: there is none */
     uint64_t scavenged_background, scavenged_eager, scavenged_forced; /* bytes, ever */
     struct gomem_finalizer_stats finalizers;
 };
@@ -567,8 +570,10 @@ struct gomem_gc_stats {
     uint64_t heap_live;        /* bytes marked by the last cycle */
     uint64_t heap_scan, stack_scan, globals_scan; /* bytes that marking would have to scan now */
     uint64_t limiter_last_enabled; /* number of the cycle; 0: never */
+    uint64_t threads;              /* of the runtime, now: they collect and give memory back */
     struct gomem_time_histogram pauses, stopping; /* stops of the world; until everybody had stopped */
     struct gomem_time_histogram marking;          /* from the first stop's end to the second's begin */
+    struct gomem_time_histogram other_pauses, other_stopping; /* stops for anything else: to look, settings */
 };
 
 struct gomem_span {

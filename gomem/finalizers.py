@@ -162,6 +162,11 @@ class Finalizers:
         self.owner: int | None = None
         self.starting = threading.Lock()
 
+    @property
+    def threads(self) -> int:
+        """How many there are, waiting or at work."""
+        return int(self.thread is not None and self.thread.is_alive())
+
     def run(self, heap: Heap) -> int:
         if self.owner == threading.get_ident():
             return 0  # from within a finalizer: it is the one before

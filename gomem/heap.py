@@ -335,12 +335,22 @@ class Heap(Values, _core.Heap):
     def metrics(self) -> dict[str, int | float | Float64Histogram]:
         """All that is measured, under the names of Go's ``runtime/metrics`` (Go: ``metrics.Read``).
 
-        ``stats().metrics()``, and what the collector counts: cycles, CPU time by class in seconds since
-        the heap was made, as far as the last cycle, and histograms of the stops of the world in Go's
-        buckets. ``/gomem/gc/marking:seconds`` is ours: how long the cycles marked.
+        ``stats().metrics()`` and ``stats().histograms()``, and what the collector counts: cycles, CPU
+        time by class in seconds since the heap was made, as far as the last cycle, and histograms of the
+        stops of the world in Go's buckets: for cycles (``gc``) and for anything else (``other``: to read
+        statistics, to verify, settings, steps, fork). ``/sched/threads/total`` counts the heap's own
+        threads. ``/gomem/gc/marking:seconds`` is ours: how long the cycles marked.
+
+        Of Go's metrics those are missing that are of goroutines (``/sched/goroutines``,
+        ``/sched/latencies``, ``/sync/mutex``, the stacks they start with), of cgo and of GODEBUG. So are
+        ``/cpu/classes/idle`` and ``user``: a program has a P for the length of a call only, so that an
+        idle P says nothing of what the program does, and to measure it would cost every call two looks
+        at the clock, about as much as an allocation.
         """
-        metrics: dict[str, int | float | Float64Histogram] = dict(self.stats().metrics())
-        metrics.update(gc_metrics(self._gc_stats()))
+        stats = self.stats()
+        metrics: dict[str, int | float | Float64Histogram] = dict(stats.metrics())
+        metrics.update(stats.histograms())
+        metrics.update(gc_metrics(self._gc_stats(), self._finalizers.threads))
         return dict(sorted(metrics.items()))
 
     def spans(self) -> np.ndarray[Any, Any]:

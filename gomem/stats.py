@@ -71,17 +71,17 @@ def _time_buckets() -> tuple[float, ...]:
     return (-math.inf, *(ns / 1e9 for ns in _core.time_buckets()[1:]), math.inf)
 
 
-_GC_STATS = struct.Struct("<8q7Q" + 3 * "162Q")
+_GC_STATS = struct.Struct("<8q8Q" + 5 * "162Q")
 
 
-def gc_metrics(raw: bytes) -> dict[str, int | float | Float64Histogram]:
+def gc_metrics(raw: bytes, threads_of_python: int) -> dict[str, int | float | Float64Histogram]:
     """What the collector counts (struct gomem_gc_stats), as runtime/metrics calls it."""
     values = _GC_STATS.unpack(raw)
     assist, dedicated, idle, pause, gc_total, scav_assist, scav_background, total = values[:8]
-    cycles, forced, live, scan, stacks, roots, limited = values[8:15]
+    cycles, forced, live, scan, stacks, roots, limited, threads = values[8:16]
     bounds = _time_buckets()
-    pauses, stopping, marking = (
-        Float64Histogram(values[15 + 162 * i : 15 + 162 * (i + 1)], bounds) for i in range(3)
+    pauses, stopping, marking, other, other_stopping = (
+        Float64Histogram(values[16 + 162 * i : 16 + 162 * (i + 1)], bounds) for i in range(5)
     )
     scavenging = scav_assist + scav_background
     return {
@@ -106,7 +106,10 @@ def gc_metrics(raw: bytes) -> dict[str, int | float | Float64Histogram]:
         "/gc/scan/total:bytes": roots + scan + stacks,
         "/gomem/gc/marking:seconds": marking,
         "/sched/pauses/stopping/gc:seconds": stopping,
+        "/sched/pauses/stopping/other:seconds": other_stopping,
         "/sched/pauses/total/gc:seconds": pauses,
+        "/sched/pauses/total/other:seconds": other,
+        "/sched/threads/total:threads": threads + threads_of_python,
     }
 
 
@@ -157,12 +160,15 @@ class MemStats:
     large_allocs, large_frees, scavenged_background, scavenged_eager, scavenged_forced,
     finalizers_queued, finalizers_executed, cleanups_queued, cleanups_executed."""
 
+    _classes: bytes = field(default=b"", repr=False)
+
     @classmethod
     def _from_raw(cls, raw: dict[str, Any], extra: dict[str, int]) -> MemStats:
         known = cls.__dataclass_fields__
         by_size = tuple(BySize(*row) for row in raw.pop("by_size"))
         for ring in ("pause_ns", "pause_end"):
             raw[ring] = struct.unpack("256Q", raw[ring])
+        raw["_classes"] = raw.pop("classes")
         rest = {k: v for k, v in raw.items() if k not in known}
         fields = {k: v for k, v in raw.items() if k in known}
         return cls(**fields, by_size=by_size, extra={**rest, **extra})
@@ -171,7 +177,7 @@ class MemStats:
         """The same under Go's names: ``HeapAlloc``, ``TotalAlloc``, ``BySize`` ..."""
         out: dict[str, Any] = {}
         for name in self.__dataclass_fields__:
-            if name == "extra":
+            if name in ("extra", "_classes"):
                 continue
             value = getattr(self, name)
             if name == "by_size":
@@ -214,6 +220,22 @@ class MemStats:
             room = "sched" if name == "gomaxprocs" else "gc"
             metrics[f"/{room}/{name}:{unit}"] = self.extra[name]
         return dict(sorted(metrics.items()))
+
+    def histograms(self) -> dict[str, Float64Histogram]:
+        """Objects that were allocated and freed, by size, under the names of ``runtime/metrics``.
+
+        A bucket is a size class of the heap: sizes in bytes from one above the class before; the last is
+        for large objects. Tiny objects are counted by their blocks.
+        """
+        rows = [row for row in struct.iter_unpack("<3Q", self._classes) if row[0]]
+        bounds = (1.0, *(float(size + 1) for size, _, _ in rows), math.inf)
+        large = {"mallocs": self.extra["large_allocs"], "frees": self.extra["large_frees"]}
+        return {
+            f"/gc/heap/{name}-by-size:bytes": Float64Histogram(
+                (*(row[i] for row in rows), large[column]), bounds
+            )
+            for i, name, column in ((1, "allocs", "mallocs"), (2, "frees", "frees"))
+        }
 
     def _repr_html_(self) -> str:
         from gomem import viz

@@ -246,6 +246,39 @@ func tinySequences() [][]placed {
 	return out
 }
 
+func allocsBySize() *metrics.Float64Histogram {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m) // counts what is in caches, too
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs-by-size:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Float64Histogram()
+}
+
+// Bounds of the buckets of /gc/heap/allocs-by-size but the last, which is infinite.
+func sizeBuckets() []float64 {
+	buckets := allocsBySize().Buckets
+	return buckets[:len(buckets)-1]
+}
+
+var sized []byte
+
+// In which of them 1000 allocations of a size are counted.
+func bucketsOfSizes() [][2]int {
+	var out [][2]int
+	for _, size := range []int{16, 17, 100, 1024, 1025, 19073, 32760, 32768, 32769, 100000} {
+		before := append([]uint64(nil), allocsBySize().Counts...)
+		for i := 0; i < 1000; i++ {
+			sized = make([]byte, size)
+		}
+		for i, count := range allocsBySize().Counts {
+			if count-before[i] >= 1000 {
+				out = append(out, [2]int{size, i})
+			}
+		}
+	}
+	return out
+}
+
 // Bounds of the histograms of durations, in nanoseconds but for the infinite ones at both ends.
 func timeBuckets() []float64 {
 	s := []metrics.Sample{{Name: "/sched/pauses/total/gc:seconds"}}
@@ -287,7 +320,8 @@ func main() {
 	}
 	out := map[string]any{
 		"memstats": memstats(),
-		"metrics":  map[string]any{"all": allMetrics(), "off": settingsOff(), "time_buckets": timeBuckets()},
+		"metrics":  map[string]any{"all": allMetrics(), "off": settingsOff(), "time_buckets": timeBuckets(),
+			"size_buckets": sizeBuckets(), "size_bucket_of": bucketsOfSizes()},
 		"malloc": map[string]any{
 			"round_up": roundUps, "slot_size": slots, "alignment": alignments,
 			"tiny": tinySequences(),

@@ -177,7 +177,7 @@ void cycle_prepare(struct gc *gc, bool forced)
 bool cycle_begin_marking(struct gc *gc)
 {
     int64_t begin = clock_nanotime();
-    if (!stop_world(gc->sched))
+    if (!stop_world_to_collect(gc->sched))
         return false;
     gc->cycle.stop_ns[0] = clock_nanotime() - begin;
     finish_sweeping_stopped(gc);
@@ -219,7 +219,7 @@ static void record(struct gc *gc)
 bool cycle_end_marking(struct gc *gc, bool *more)
 {
     int64_t begin = clock_nanotime();
-    if (!stop_world(gc->sched))
+    if (!stop_world_to_collect(gc->sched))
         return false;
     gc->cycle.stop_ns[1] = clock_nanotime() - begin;
     /* Helpers that began meanwhile. */

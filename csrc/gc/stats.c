@@ -10,35 +10,9 @@
 #include <stdio.h>
 
 #include "base/bits.h"
+#include "base/time_histogram.h"
 
 /* --- Histograms --- */
-
-enum {
-    MIN_BUCKET_BITS = 9,  /* durations of fewer bits share the first bucket */
-    MAX_BUCKET_BITS = 48, /* those of more are beyond the last */
-    SUB_BUCKET_BITS = 2,
-    SUB_BUCKETS = 1 << SUB_BUCKET_BITS,
-};
-
-_Static_assert((MAX_BUCKET_BITS - MIN_BUCKET_BITS + 1) * SUB_BUCKETS + 2 == GOMEM_TIME_BUCKETS,
-               "a bucket for each highest bit, in parts, and two for what is outside");
-
-void time_histogram_record(struct gomem_time_histogram *h, int64_t ns)
-{
-    if (ns < 0) {
-        h->counts[0]++;
-        return;
-    }
-    unsigned bits = MAX((unsigned)len64((uint64_t)ns), MIN_BUCKET_BITS - 1u);
-    unsigned bucket = bits - (MIN_BUCKET_BITS - 1);
-    if (bits >= MAX_BUCKET_BITS) {
-        h->counts[GOMEM_TIME_BUCKETS - 1]++;
-        return;
-    }
-    unsigned shift = MAX(bits, MIN_BUCKET_BITS) - 1 - SUB_BUCKET_BITS;
-    unsigned part = (unsigned)(ns >> shift) % SUB_BUCKETS;
-    h->counts[1 + bucket * SUB_BUCKETS + part]++;
-}
 
 int64_t gomem_time_bucket(uint32_t i)
 {

@@ -28,7 +28,6 @@ struct gc_stats {
     struct gomem_time_histogram pauses, stopping, marking;
 };
 
-void time_histogram_record(struct gomem_time_histogram *h, int64_t ns);
 /* A cycle has ended, `elapsed` ns after the runtime was made; fills in the record's cpu_fraction. */
 void stats_record(struct gc_stats *s, struct gomem_gc_cycle *c, int64_t elapsed);
 /* The line of GODEBUG=gctrace=1, with its newline; how long it is. */

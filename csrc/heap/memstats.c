@@ -44,6 +44,9 @@ static void sum_objects(struct mheap *h, struct gomem_memstats *m)
         total_free += size * frees;
         m->mallocs += allocs;
         m->frees += frees;
+        m->classes[i].size = size;
+        m->classes[i].mallocs = allocs;
+        m->classes[i].frees = frees;
         if (i < GOMEM_BY_SIZE) {
             m->by_size[i].size = (uint32_t)size;
             m->by_size[i].mallocs = allocs;

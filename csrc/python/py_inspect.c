@@ -38,7 +38,9 @@ PyObject *heap_memstats(PyObject *self, PyObject *unused)
         return NULL;
 #define FIELD(name) #name, (unsigned long long)m.name
     PyObject *pauses = ring_bytes(m.pause_ns), *ends = ring_bytes(m.pause_end);
-    if (pauses == NULL || ends == NULL) {
+    PyObject *classes = PyBytes_FromStringAndSize((const char *)m.classes, sizeof m.classes);
+    if (pauses == NULL || ends == NULL || classes == NULL) {
+        Py_XDECREF(classes);
         Py_XDECREF(pauses);
         Py_XDECREF(ends);
         Py_DECREF(by_size);
@@ -46,7 +48,7 @@ PyObject *heap_memstats(PyObject *self, PyObject *unused)
     }
     return Py_BuildValue(
         "{sKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsK"
-        "sKsdsNsNsNsN}",
+        "sKsdsNsNsNsNsN}",
         FIELD(alloc),
         FIELD(total_alloc), FIELD(sys), FIELD(lookups), FIELD(mallocs), FIELD(frees),
         FIELD(heap_alloc), FIELD(heap_sys), FIELD(heap_idle), FIELD(heap_inuse),
@@ -61,7 +63,7 @@ PyObject *heap_memstats(PyObject *self, PyObject *unused)
         "cleanups_queued", (unsigned long long)m.finalizers.cleanups_queued, "cleanups_executed",
         (unsigned long long)m.finalizers.cleanups_executed, FIELD(last_gc), "gc_cpu_fraction",
         m.gc_cpu_fraction, "enable_gc", PyBool_FromLong(m.enable_gc), "pause_ns", pauses,
-        "pause_end", ends, "by_size", by_size);
+        "pause_end", ends, "by_size", by_size, "classes", classes);
 #undef FIELD
 }
 

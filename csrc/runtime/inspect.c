@@ -7,6 +7,7 @@
  */
 #include <string.h>
 
+#include "base/time_histogram.h"
 #include "heap/malloc.h"
 #include "runtime/runtime.h"
 
@@ -64,8 +65,14 @@ enum gomem_status gomem_read_gc_stats(struct gomem_runtime *rt, struct gomem_gc_
         .pauses = s->pauses,
         .stopping = s->stopping,
         .marking = s->marking,
+        .threads = gc->running ? 1 + gc->nhelpers : 0,
     };
     unlock(&gc->lock);
+    lock(&rt->scavenger_lock);
+    out->threads += rt->scavenger_running;
+    unlock(&rt->scavenger_lock);
+    time_histogram_read(&rt->sched.stopped_ns, &out->other_pauses);
+    time_histogram_read(&rt->sched.stopping_ns, &out->other_stopping);
     p_release(p);
     return GOMEM_OK;
 }

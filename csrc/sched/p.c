@@ -9,7 +9,9 @@
  */
 #include "sched/p.h"
 
+#include "base/time_histogram.h"
 #include "heap/tiny.h"
+#include "platform/clock.h"
 #include "platform/park.h"
 #include "platform/thread.h"
 
@@ -147,9 +149,10 @@ bool p_safepoint_slow(struct p *p)
     return acquire_wait(p->sched, try_one, p->id) != NULL;
 }
 
-bool stop_world(struct sched *s)
+static bool stop(struct sched *s, bool counted)
 {
     lock(&s->stop_lock);
+    int64_t begin = counted ? clock_nanotime() : 0;
     if (load_acquire(&s->closed)) {
         unlock(&s->stop_lock);
         return false;
@@ -157,11 +160,26 @@ bool stop_world(struct sched *s)
     fetch_or_seq_cst(&s->stopping, SCHED_STOPPING);
     for (uint32_t i = 0; i < s->nps; i++)
         (void)acquire_wait(s, try_one_stopping, i);
+    s->stop_begin = begin;
+    if (counted)
+        time_histogram_record(&s->stopping_ns, clock_nanotime() - begin);
     return true;
+}
+
+bool stop_world(struct sched *s)
+{
+    return stop(s, true);
+}
+
+bool stop_world_to_collect(struct sched *s)
+{
+    return stop(s, false);
 }
 
 void start_world(struct sched *s)
 {
+    if (s->stop_begin != 0)
+        time_histogram_record(&s->stopped_ns, clock_nanotime() - s->stop_begin);
     store_release(&s->stopping, 0);
     for (uint32_t i = 0; i < s->nps; i++)
         mcache_release(s->ps[i].mcache);

@@ -36,6 +36,8 @@ enum sched_stop {
 
 struct sched {
     struct lock stop_lock; /* one stop of the world at a time; held while it lasts */
+    int64_t stop_begin;    /* under stop_lock: of this stop; 0: it is the collector's, who measures it himself */
+    struct gomem_time_histogram stopping_ns, stopped_ns; /* atomic, written under stop_lock: other stops */
     uint32_t stopping;     /* atomic, enum sched_stop: why no P is given out */
     uint32_t closed;       /* atomic: no P is given out any more */
     uint32_t entering;     /* atomic: threads that look for a P, or have one */
@@ -67,8 +69,10 @@ MUST_USE static inline bool p_safepoint(struct p *p)
     return LIKELY(!load_relaxed(&p->sched->stopping)) || p_safepoint_slow(p);
 }
 
-/* Takes all Ps; false if the runtime is closed. pre: the caller has none. */
+/* Takes all Ps; false if the runtime is closed. pre: the caller has none. The second is for the two stops of
+ * a cycle, which are counted by themselves. */
 MUST_USE bool stop_world(struct sched *s);
+MUST_USE bool stop_world_to_collect(struct sched *s);
 void start_world(struct sched *s);
 /* Who wants a P or comes to a safepoint waits until the world was stopped once, or a few milliseconds. */
 void sched_fall_behind(struct sched *s);

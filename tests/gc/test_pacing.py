@@ -383,3 +383,36 @@ def test_cycles(heap: gomem.Heap) -> None:
         marking = c["assist_ns"] + c["dedicated_ns"] + c["fractional_ns"] + c["idle_ns"]
         assert marking > 0
     del keep
+
+
+def test_stops_for_anything_else_are_counted_apart(heap: gomem.Heap) -> None:
+    heap.gc()
+
+    def counts() -> tuple[int, ...]:
+        m: Any = heap.metrics()  # one stop, which is counted before they are read
+        kinds = ("total/gc", "stopping/gc", "total/other", "stopping/other")
+        return tuple(m[f"/sched/pauses/{kind}:seconds"].total for kind in kinds)
+
+    first = counts()
+    for _ in range(3):
+        heap.verify()
+    then = counts()
+    assert [b - a for a, b in zip(first, then)] == [0, 0, 4, 4]
+    heap.gc()
+    assert [b - a for a, b in zip(then, counts())] == [2, 2, 1, 1]
+    m: Any = heap.metrics()
+    total, stopping = (m[f"/sched/pauses/{kind}/other:seconds"] for kind in ("total", "stopping"))
+    assert stopping.quantile(1) <= total.quantile(1) < 10
+
+
+def test_threads_are_counted() -> None:
+    def threads(heap: gomem.Heap) -> Any:
+        return heap.metrics()["/sched/threads/total:threads"]
+
+    with gomem.Heap(procs=2, gogc="off", gc_workers=3) as heap:
+        assert threads(heap) == 0
+        ref = heap.alloc(100)
+        gomem.set_finalizer(ref, print)
+        assert threads(heap) == 1
+        heap.gc()
+        assert threads(heap) == 1 + 3 + 1  # markers, and who gives memory back

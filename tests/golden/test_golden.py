@@ -112,6 +112,38 @@ def test_metrics_of_the_collector_are_gos(heap: gomem.Heap) -> None:
     assert len(pauses.counts) == len(pauses.buckets) - 1
 
 
+def test_what_metrics_there_are(heap: gomem.Heap) -> None:
+    """All but those of goroutines, cgo, GODEBUG, and of time that nobody measures."""
+    go = {m["name"] for m in golden("metrics")["all"]}
+    missing = go - set(heap.metrics())
+    others = [n for n in missing if not n.startswith(("/godebug/", "/cgo/", "/sched/goroutines"))]
+    assert sorted(others) == [
+        "/cpu/classes/idle:cpu-seconds",
+        "/cpu/classes/user:cpu-seconds",
+        "/gc/stack/starting-size:bytes",
+        "/sched/latencies:seconds",
+        "/sync/mutex/wait/total:seconds",
+    ]
+
+
+def test_sizes_are_counted_in_gos_buckets() -> None:
+    name = "/gc/heap/allocs-by-size:bytes"
+    with gomem.Heap(procs=1, gogc="off") as heap:
+        for size, bucket in golden("metrics")["size_bucket_of"]:
+            before = heap.stats().histograms()[name]
+            assert before.buckets == (*golden("metrics")["size_buckets"], math.inf)
+            heap.free_many(heap.alloc_many(size, count=10))
+            after = heap.metrics()
+            allocs, frees = after[name], after["/gc/heap/frees-by-size:bytes"]
+            assert isinstance(allocs, gomem.Float64Histogram)
+            assert isinstance(frees, gomem.Float64Histogram)
+            counts = [now - was for now, was in zip(allocs.counts, before.counts)]
+            assert counts == [10 * (i == bucket) for i in range(len(counts))], size
+            assert frees.counts == allocs.counts
+            assert allocs.total == after["/gc/heap/allocs:objects"]
+            assert frees.total == after["/gc/heap/frees:objects"]
+
+
 def test_metrics_of_memory_are_all_there(heap: gomem.Heap) -> None:
     """Those Go computes from MemStats: /memory/classes, which add up to their total."""
     memory = {m["name"] for m in golden("metrics")["all"] if m["name"].startswith("/memory/")}
