@@ -6,6 +6,7 @@ metrics.json         the metrics of runtime/metrics
 malloc_roundup.json  slots of allocations, alignments, packing of tiny objects: measured
 finalizers.json      what small programs with finalizers, cleanups and weak pointers do
 pacer.json           what Go's pacer does in the scenarios of its own tests, cycle by cycle
+pacer_settings.json  and when its settings change at any moment
 values/*.json        slices, maps, buffers, strings, pools, panics, results of benchmarks: measured
 sorts.json           orders in which slices.SortFunc leaves elements of which some are equal
 
@@ -18,6 +19,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +86,30 @@ def pacer() -> dict[str, Any]:
     return {name: scenarios[name] for name in sorted(scenarios)}
 
 
+def settings() -> dict[str, Any]:
+    """What Go's pacer says when its settings change: tools/golden_pacer, as a test of the runtime."""
+    runtime = Path(go("env", "GOROOT")) / "src" / "runtime"
+    ours = (ROOT / "tools" / "golden_pacer").glob("*.go")
+    overlay = {"Replace": {str(runtime / f"gomem_{path.name}"): str(path) for path in ours}}
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(overlay, file)
+        file.flush()
+        log = go(
+            "test", "-json", "-v", f"-overlay={file.name}", "-run", "^TestSettings$", "runtime"
+        )
+    lines = "".join(event.get("Output", "") for event in map(json.loads, log.splitlines()))
+    programs = [json.loads(found) for found in re.findall(r"settings (\[.*\])\n", lines)]
+    rows = [
+        [
+            [s["step"], *map(int, s["given"].values()), s["goal"], s["trigger"], s["ratio"]]
+            for s in p
+        ]
+        for p in programs
+    ]
+    names = [re.sub("(?<!^)(?=[A-Z])", "_", name).lower() for name in programs[0][0]["given"]]
+    return {"columns": ["step", *names, "goal", "trigger", "ratio"], "programs": rows}
+
+
 def values() -> dict[str, Any]:
     """What tools/golden_values.go prints: the contents of the files in values/, by name."""
     return printed("golden_values.go")
@@ -99,6 +125,7 @@ def everything() -> dict[str, Any]:
         "malloc_roundup": measured["malloc"],
         "finalizers": printed("golden_finalizers.go"),
         "pacer": {"random": measured["random"], "scenarios": pacer()},
+        "pacer_settings": settings(),
         "sorts": printed("golden_sorts.go"),
     }
 

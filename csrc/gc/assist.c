@@ -116,7 +116,7 @@ static void assist(struct gc *gc, struct gc_proc *gp)
         if (until == 0)
             until = clock_nanotime() + MOST_WAIT_NS;
         if (done == 0 && credit == 0 && !wait_for_credit(gc, until)) {
-            if (load_relaxed(&gc->h->gc.heap_live) > gc->cycle.goal)
+            if (load_relaxed(&gc->h->gc.heap_live) > load_relaxed(&gc->cycle.goal))
                 sched_fall_behind(gc->sched); /* nothing is left to mark but to say so */
             return;
         }

@@ -185,8 +185,10 @@ int32_t gc_set_percent(struct gc *gc, int32_t percent)
 void gc_set_memory_limit(struct gc *gc, uint64_t limit)
 {
     lock(&gc->lock);
-    store_relaxed(&gc->pacer.memory.limit, limit);
-    pace_commit_locked(gc, load_relaxed(&gc->h->gc.heap_live));
+    if (limit != gc->pacer.memory.limit) { /* to commit the same again would put the next cycle off */
+        store_relaxed(&gc->pacer.memory.limit, limit);
+        pace_commit_locked(gc, load_relaxed(&gc->h->gc.heap_live));
+    }
     unlock(&gc->lock);
 }
 

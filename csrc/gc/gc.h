@@ -126,7 +126,8 @@ void gc_delete(struct gc *gc);
 /* A full cycle that begins now or later, sweep included: GOMEM_OUT_OF_MEMORY if there can be no thread,
  * GOMEM_CLOSED; GOMEM_BUSY while a cycle is stepped. pre: the caller has no P. */
 MUST_USE enum gomem_status gc_collect(struct gc *gc);
-/* Both apply at once, to a cycle that marks now, too; the first returns the old setting. */
+/* Both apply at once, to a cycle that marks now, too: goal and assists follow, what has triggered it stays.
+ * The first returns the old setting. */
 int32_t gc_set_percent(struct gc *gc, int32_t percent);
 void gc_set_memory_limit(struct gc *gc, uint64_t limit);
 /* Waits until no cycle marks that had begun when it was called. pre: the caller has no P. */

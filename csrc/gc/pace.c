@@ -73,8 +73,10 @@ void pace_commit_locked(struct gc *gc, uint64_t heap_live)
     struct mheap *h = gc->h;
     pacer_commit(&gc->pacer, sweep_done(h), heap_live);
     set_trigger_locked(gc);
-    if (load_relaxed(&h->gc.phase) == GC_MARK)
+    if (load_relaxed(&h->gc.phase) == GC_MARK) {
         revise_locked(gc);
+        store_relaxed(&gc->cycle.goal, pacer_heap_goal(&gc->pacer));
+    }
     scavenge_pace(h, gc->pacer.memory.limit, pacer_heap_goal(&gc->pacer), gc->pacer.last_heap_goal,
                   gc->last_heap_inuse);
 }

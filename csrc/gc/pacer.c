@@ -67,18 +67,18 @@ void pacer_commit(struct pacer *p, bool sweep_done, uint64_t heap_live)
                  (double)pacer_scan_sum(&p->last_scan));
 }
 
-/* The heap size that fits under the memory limit beside everything else; never below what is alive. */
+/* The heap size that fits under the memory limit beside everything else; never below what is alive. No limit
+ * is Go's largest: with GOGC=off, too, there is a goal, which is never reached. */
 static uint64_t limit_goal(const struct pacer *p)
 {
     const struct pacer_memory *m = &p->memory;
-    if (m->limit == UINT64_MAX)
-        return UINT64_MAX;
+    uint64_t limit = MIN(m->limit, (uint64_t)INT64_MAX);
     uint64_t heap = m->heap_free + m->heap_alloc;
     uint64_t other = m->mapped_ready > heap ? m->mapped_ready - heap : 0;
-    uint64_t overage = m->mapped_ready > m->limit ? m->mapped_ready - m->limit : 0;
-    if (other + overage >= m->limit)
+    uint64_t overage = m->mapped_ready > limit ? m->mapped_ready - limit : 0;
+    if (other + overage >= limit)
         return p->heap_marked;
-    uint64_t goal = m->limit - other - overage;
+    uint64_t goal = limit - other - overage;
     uint64_t headroom = MAX(goal / 100 * LIMIT_HEADROOM_SHARE, LIMIT_HEADROOM_MIN);
     goal = goal < 2 * headroom ? headroom : goal - headroom;
     return MAX(goal, p->heap_marked);
@@ -107,7 +107,7 @@ uint64_t pacer_heap_goal(const struct pacer *p)
 uint64_t pacer_trigger(const struct pacer *p)
 {
     uint64_t least, goal = heap_goal(p, &least);
-    if (p->heap_marked >= goal || goal == UINT64_MAX)
+    if (p->heap_marked >= goal)
         return goal;
     uint64_t unit = (goal - p->heap_marked) / TRIGGER_UNIT;
     uint64_t lowest = MAX(MAX(least, p->heap_marked), p->heap_marked + unit * TRIGGER_LOWEST);

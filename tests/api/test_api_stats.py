@@ -194,4 +194,6 @@ def test_next_gc_follows_gogc(heap: gomem.Heap) -> None:
     heap.gogc = 200
     assert heap.stats().next_gc == 8 << 20
     heap.gogc = "off"
-    assert heap.stats().next_gc == 2**64 - 1
+    assert (
+        2**62 < heap.stats().next_gc < 2**63
+    )  # Go's limit, less what else there is and 3 per cent
