@@ -918,6 +918,16 @@ GOMEM_API GOMEM_MUST_USE enum gomem_status
 gomem_append_each(struct gomem_proc *p, const struct gomem_type *elem, struct gomem_slice *s,
                   uint64_t *root, const void *values, size_t stride, int64_t n,
                   struct gomem_error *err);
+/* s[i:j] becomes n values, which must not be the slice's own, in its array if they fit: slices.Replace, with
+ * j == i slices.Insert, without values slices.Delete. GOMEM_PANIC_BOUNDS unless 0 <= i <= j <= len. */
+GOMEM_API GOMEM_MUST_USE enum gomem_status
+gomem_slice_replace(struct gomem_proc *p, const struct gomem_type *elem, struct gomem_slice *s, int64_t i,
+                    int64_t j, const void *values, int64_t n, struct gomem_error *err);
+/* Room for n elements more: slices.Grow. */
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_slice_grow(struct gomem_proc *p,
+                                                            const struct gomem_type *elem,
+                                                            struct gomem_slice *s, int64_t n,
+                                                            struct gomem_error *err);
 /* copy(to, from): how many elements. */
 GOMEM_API int64_t gomem_copy(struct gomem_proc *p, const struct gomem_type *elem,
                              const struct gomem_slice *to, const struct gomem_slice *from);
@@ -997,8 +1007,22 @@ GOMEM_API int64_t gomem_buffer_cap(const struct gomem_buffer *b);
 GOMEM_API struct gomem_slice gomem_buffer_next(struct gomem_buffer *b, int64_t n);
 GOMEM_API struct gomem_slice gomem_buffer_next_until(struct gomem_buffer *b, uint8_t delimiter);
 GOMEM_API int64_t gomem_buffer_read(struct gomem_buffer *b, void *to, int64_t n);
-/* false: the last call was no successful read. */
+/* false: the last call was no successful read; or none of a rune. */
 GOMEM_API GOMEM_MUST_USE bool gomem_buffer_unread_byte(struct gomem_buffer *b);
+GOMEM_API GOMEM_MUST_USE bool gomem_buffer_unread_rune(struct gomem_buffer *b);
+/* What next would give, which stays unread (Peek). */
+GOMEM_API struct gomem_slice gomem_buffer_peek(const struct gomem_buffer *b, int64_t n);
+/* The next rune of the UTF-8, U+FFFD for a byte that begins none; its length in bytes, 0 at the end. */
+GOMEM_API int32_t gomem_buffer_read_rune(struct gomem_buffer *b, int *size);
+/* Writes a rune as UTF-8, what is none as U+FFFD; *size: how many bytes. */
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_buffer_write_rune(struct gomem_proc *p,
+                                                                   struct gomem_buffer *b,
+                                                                   int32_t rune, int *size,
+                                                                   struct gomem_error *err);
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_builder_write_rune(struct gomem_proc *p,
+                                                                    struct gomem_builder *b,
+                                                                    int32_t rune, int *size,
+                                                                    struct gomem_error *err);
 
 /* --- Maps --- */
 

@@ -396,6 +396,116 @@ func buffers() map[string][]sequence {
 	return out
 }
 
+// --- What package slices does with a slice, and how buffers are read ---
+
+// [op, i, j, n, len, cap]: the last two are after it.
+type edit [6]any
+
+func edits[T any]() []sequenceOfEdits {
+	var out []sequenceOfEdits
+	values := make([]T, 4000)
+	for _, most := range []int{2, 9, 40, 400} {
+		var ops []edit
+		var s []T
+		plan := []edit{}
+		for range 120 {
+			n := len(s)
+			i := below(n + 1)
+			j := i + below(min(n-i, most)+1)
+			e := edit{string("iiiidrrgcC"[below(10)]), i, j, below(most + 1)}
+			s = apply(s, e, values)
+			plan = append(plan, e)
+			e[4], e[5] = len(s), cap(s)
+			ops = append(ops, e)
+		}
+		out = append(out, sequenceOfEdits{ops, count(func() {
+			var s []T
+			for _, e := range plan {
+				s = apply(s, e, values)
+			}
+			sink = &s[:1][0]
+		})})
+	}
+	return out
+}
+
+type sequenceOfEdits struct {
+	Ops []edit `json:"ops"`
+	counts
+}
+
+func apply[T any](s []T, e edit, values []T) []T {
+	i, j, n := e[1].(int), e[2].(int), e[3].(int)
+	switch e[0] {
+	case "i":
+		return slices.Insert(s, i, values[:n]...)
+	case "d":
+		return slices.Delete(s, i, j)
+	case "r":
+		return slices.Replace(s, i, j, values[:n]...)
+	case "g":
+		return slices.Grow(s, n)
+	case "c":
+		return slices.Clip(s)
+	default:
+		return slices.Clone(s)
+	}
+}
+
+// [op, n, what it gave, len, cap]
+func reads() [][][]any {
+	var out [][][]any
+	text := []byte("plain\nä€𝄞 \xff\xe2\x82\n\xed\xa0\x80\xc0\x80\xf4\x90\x80\x80\xf0\x9d end\n")
+	runes := []rune{'x', 0x7f, 0x80, 0x7ff, 0x800, 0xd7ff, 0xd800, 0xdfff, 0xe000, 0xffff, 0x10000, 0x10ffff, 0x110000, -1}
+	for range 12 {
+		var b bytes.Buffer
+		var steps [][]any
+		for range 150 {
+			op, n := string("wwRRrrruuUbsBnp"[below(15)]), below(len(text))
+			var gave any
+			var err error
+			switch op {
+			case "w":
+				gave, err = b.Write(text[n:])
+			case "R":
+				n = int(runes[below(len(runes))])
+				gave, err = b.WriteRune(rune(n))
+			case "r":
+				var r rune
+				var size int
+				r, size, err = b.ReadRune()
+				gave = []int{int(r), size}
+			case "u":
+				err = b.UnreadRune()
+			case "U":
+				err = b.UnreadByte()
+			case "b":
+				gave, err = b.ReadByte()
+			case "s":
+				var s string
+				s, err = b.ReadString('\n')
+				gave, err = fmt.Sprintf("%x", s), nil
+			case "B":
+				var s []byte
+				s, err = b.ReadBytes(' ')
+				gave, err = fmt.Sprintf("%x", s), nil
+			case "n":
+				gave = fmt.Sprintf("%x", b.Next(n))
+			case "p":
+				var s []byte
+				s, err = b.Peek(n)
+				gave, err = fmt.Sprintf("%x", s), nil
+			}
+			if err != nil {
+				gave = err.Error()
+			}
+			steps = append(steps, []any{op, n, gave, b.Len(), b.Cap()})
+		}
+		out = append(out, steps)
+	}
+	return out
+}
+
 // --- Strings, channels, interfaces ---
 
 type sized struct {
@@ -609,6 +719,12 @@ func main() {
 		"pools":   pools(),
 		"results": results(),
 	}
+	random = 7
+	out["edits"] = map[string]any{
+		"uint8": edits[byte](), "int64": edits[int](), "*int64": edits[*int](), "string": edits[string](),
+		"[5]int64": edits[big40](), "mixed32": edits[mixed32](),
+	}
+	out["reads"] = reads()
 	if err := json.NewEncoder(os.Stdout).Encode(out); err != nil {
 		panic(err)
 	}

@@ -201,6 +201,11 @@ struct gomem_slice buffer_bytes(const struct buffer *b)
     return part(b, b->buf.len - b->off);
 }
 
+struct gomem_slice buffer_peek(const struct buffer *b, int64_t n)
+{
+    return part(b, MIN(n, b->buf.len - b->off));
+}
+
 struct gomem_slice buffer_next(struct buffer *b, int64_t n)
 {
     struct gomem_slice s = part(b, MIN(n, b->buf.len - b->off));

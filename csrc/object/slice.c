@@ -84,6 +84,43 @@ enum gomem_status slice_append(struct p *p, const struct type *elem, struct gome
     return GOMEM_OK;
 }
 
+static char *element(const struct type *elem, const struct gomem_slice *s, int64_t i)
+{
+    return (char *)s->array + (size_t)i * elem->size;
+}
+
+enum gomem_status slice_replace(struct p *p, const struct type *elem, struct gomem_slice *s, int64_t i,
+                                int64_t j, const void *values, int64_t n, struct gomem_error *err)
+{
+    int64_t tail = s->len - j, len;
+    struct gomem_slice out = {s->array, i, s->cap};
+    if (__builtin_add_overflow(i + tail, n, &len))
+        return error_set(err, GOMEM_PANIC, "runtime error: growslice: len out of range");
+    if (n == 0 && i == j)
+        return GOMEM_OK;
+    enum gomem_status status = slice_reserve(p, elem, &out, len - i, err);
+    if (status != GOMEM_OK)
+        return status;
+    typed_copy(p, elem, element(elem, &out, i + n), element(elem, s, j), (size_t)tail);
+    typed_copy(p, elem, element(elem, &out, i), values, (size_t)n);
+    if (len < s->len)
+        typed_clear(p, elem, element(elem, s, len), (size_t)(s->len - len));
+    *s = (struct gomem_slice){out.array, len, out.cap};
+    return GOMEM_OK;
+}
+
+enum gomem_status slice_grow(struct p *p, const struct type *elem, struct gomem_slice *s, int64_t n,
+                             struct gomem_error *err)
+{
+    if (n < 0)
+        return error_set(err, GOMEM_PANIC, "cannot be negative");
+    struct gomem_slice all = {s->array, s->cap, s->cap};
+    enum gomem_status status = slice_reserve(p, elem, &all, MAX(n - (s->cap - s->len), 0), err);
+    if (status == GOMEM_OK)
+        *s = (struct gomem_slice){all.array, s->len, all.cap};
+    return status;
+}
+
 int64_t slice_copy(struct p *p, const struct type *elem, const struct gomem_slice *to,
                    const struct gomem_slice *from)
 {

@@ -26,6 +26,14 @@ MUST_USE enum gomem_status slice_reserve(struct p *p, const struct type *elem,
 MUST_USE enum gomem_status slice_append(struct p *p, const struct type *elem,
                                         struct gomem_slice *s, const void *values, int64_t n,
                                         struct gomem_error *err);
+/* s[i:j] becomes the n values, which must not be the slice's own: slices.Replace, with j == i slices.Insert,
+ * without values slices.Delete. Elements that are not needed any more become zero. pre: i <= j <= len. */
+MUST_USE enum gomem_status slice_replace(struct p *p, const struct type *elem, struct gomem_slice *s,
+                                         int64_t i, int64_t j, const void *values, int64_t n,
+                                         struct gomem_error *err);
+/* Room for n elements beyond the length; what lies between length and capacity stays (slices.Grow). */
+MUST_USE enum gomem_status slice_grow(struct p *p, const struct type *elem, struct gomem_slice *s,
+                                      int64_t n, struct gomem_error *err);
 /* How many elements it copied: as many as both have. */
 int64_t slice_copy(struct p *p, const struct type *elem, const struct gomem_slice *to,
                    const struct gomem_slice *from);

@@ -97,33 +97,48 @@ static PyObject *write_one(PyObject *self, PyObject *arg, change_function *f)
     return change(self, &byte, 1, f);
 }
 
+static bool rune_of(PyObject *arg, int32_t *out)
+{
+    int64_t n;
+    if (PyUnicode_Check(arg)) {
+        if (PyUnicode_GetLength(arg) == 1) {
+            *out = (int32_t)PyUnicode_ReadChar(arg, 0);
+            return true;
+        }
+        PyErr_Format(PyExc_ValueError, "a rune must be one character, not %zd", PyUnicode_GetLength(arg));
+        return false;
+    }
+    if (!parse_count(arg, "a rune", &n))
+        return false;
+    *out = n < 0 || n > INT32_MAX ? -1 : (int32_t)n; /* as a rune that is none */
+    return true;
+}
+
+/* Writes a rune: how many bytes, or NULL with an exception. */
+static PyObject *write_one_rune(PyObject *self, PyObject *arg, bool is_builder)
+{
+    struct gomem_error err;
+    int32_t rune;
+    int size = 0;
+    bool ok = false;
+    if (!rune_of(arg, &rune))
+        return NULL;
+    HEAP_LOCK(heap_of(self))
+    struct gomem_proc *p = heap_proc(heap_of(self));
+    if (p != NULL) {
+        enum gomem_status status =
+            is_builder ? gomem_builder_write_rune(p, builder_of(self), rune, &size, &err)
+                       : gomem_buffer_write_rune(p, buffer_of(self), rune, &size, &err);
+        ok = end_value(heap_of(self), p, status, &err, NULL);
+    }
+    HEAP_UNLOCK(heap_of(self))
+    return ok ? PyLong_FromLong(size) : NULL;
+}
+
 static PyObject *grow_by(PyObject *self, PyObject *arg, change_function *f)
 {
     int64_t n;
     return parse_count(arg, "n", &n) ? change(self, NULL, n, f) : NULL;
-}
-
-/* A Slice of bytes, in a root of its own; copied: in an array of its own, too. */
-static PyObject *slice_from(PyObject *self, struct gomem_slice (*f)(void *, int64_t), int64_t n,
-                            bool copied)
-{
-    struct py_heap *h = heap_of(self);
-    struct py_type *byte = type_basic(h->state, "uint8"), *type = type_slice_of(byte);
-    uint64_t *root = NULL;
-    struct gomem_error err;
-    PyObject *result = NULL;
-    struct gomem_proc *p = type == NULL ? NULL : begin_value(h, &root);
-    if (p != NULL) {
-        struct gomem_slice s = f(handle_address(self), n), copy = {0};
-        enum gomem_status status =
-            copied ? gomem_append(p, byte->t, &copy, s.array, s.len, &err) : GOMEM_OK;
-        s = copied ? copy : s;
-        if (status == GOMEM_OK)
-            root_write(p, root, s.array);
-        result = end_value(h, p, status, &err, root) ? slice_wrap(h, type, s, root) : NULL;
-    }
-    Py_XDECREF(type);
-    return result;
 }
 
 static PyObject *get_heap(PyObject *self, void *unused)
@@ -202,6 +217,11 @@ static PyObject *builder_write_byte(PyObject *self, PyObject *arg)
     return write_one(self, arg, do_builder_write);
 }
 
+static PyObject *builder_write_rune(PyObject *self, PyObject *arg)
+{
+    return write_one_rune(self, arg, true);
+}
+
 static PyObject *builder_grow(PyObject *self, PyObject *arg)
 {
     return grow_by(self, arg, do_builder_grow);
@@ -257,6 +277,10 @@ static PyMethodDef builder_methods[] = {
      "Raises MemoryError, TypeError."},
     {"write_byte", builder_write_byte, METH_O,
      "write_byte($self, byte, /)\n--\n\nAppends a byte. Raises ValueError if it is none."},
+    {"write_rune", builder_write_rune, METH_O,
+     "write_rune($self, rune, /)\n--\n\n"
+     "Appends a character, given as a str of one or as its number, as UTF-8; what is none in Unicode as\n"
+     "U+FFFD. Returns how many bytes (Go: WriteRune). Raises ValueError, TypeError, MemoryError."},
     {"grow", builder_grow, METH_O,
      "grow($self, n, /)\n--\n\n"
      "Makes room for n more bytes: to twice the capacity and n. Raises PanicError for a negative n."},
@@ -308,22 +332,6 @@ static void *do_buffer_new(struct gomem_proc *p)
     return gomem_buffer_new(p);
 }
 
-static struct gomem_slice do_bytes(void *b, int64_t unused)
-{
-    (void)unused;
-    return gomem_buffer_bytes(b);
-}
-
-static struct gomem_slice do_next(void *b, int64_t n)
-{
-    return gomem_buffer_next(b, n);
-}
-
-static struct gomem_slice do_next_until(void *b, int64_t delimiter)
-{
-    return gomem_buffer_next_until(b, (uint8_t)delimiter);
-}
-
 static PyObject *buffer_new(PyObject *cls, PyObject *heap)
 {
     return make(cls, heap, do_buffer_new);
@@ -337,6 +345,11 @@ static PyObject *buffer_write(PyObject *self, PyObject *arg)
 static PyObject *buffer_write_byte(PyObject *self, PyObject *arg)
 {
     return write_one(self, arg, do_buffer_write);
+}
+
+static PyObject *buffer_write_rune(PyObject *self, PyObject *arg)
+{
+    return write_one_rune(self, arg, false);
 }
 
 static PyObject *buffer_grow(PyObject *self, PyObject *arg)
@@ -356,100 +369,6 @@ static PyObject *buffer_reset(PyObject *self, PyObject *unused)
         return NULL;
     gomem_buffer_reset(buffer_of(self));
     Py_RETURN_NONE;
-}
-
-static PyObject *buffer_bytes(PyObject *self, PyObject *unused)
-{
-    (void)unused;
-    return slice_from(self, do_bytes, 0, false);
-}
-
-static PyObject *buffer_next(PyObject *self, PyObject *arg)
-{
-    int64_t n;
-    if (!parse_count(arg, "n", &n))
-        return NULL;
-    if (n < 0) {
-        PyErr_Format(PyExc_ValueError, "n must not be negative: %lld", (long long)n);
-        return NULL;
-    }
-    return slice_from(self, do_next, n, false);
-}
-
-static PyObject *buffer_read_bytes(PyObject *self, PyObject *arg)
-{
-    int64_t delimiter;
-    if (!parse_count(arg, "a delimiter", &delimiter))
-        return NULL;
-    if (delimiter < 0 || delimiter > 255) {
-        PyErr_Format(PyExc_ValueError, "a delimiter must be a byte, from 0 to 255, not %lld",
-                     (long long)delimiter);
-        return NULL;
-    }
-    return slice_from(self, do_next_until, delimiter, true);
-}
-
-static PyObject *buffer_string(PyObject *self, PyObject *unused)
-{
-    (void)unused;
-    struct py_heap *h = heap_of(self);
-    struct gomem_string s;
-    struct gomem_error err;
-    uint64_t *root;
-    struct gomem_proc *p = begin_value(h, &root);
-    if (p == NULL)
-        return NULL;
-    struct gomem_slice b = gomem_buffer_bytes(buffer_of(self));
-    enum gomem_status status = gomem_string(p, b.array, b.len, &s, &err);
-    if (status == GOMEM_OK)
-        root_write(p, root, (void *)s.data);
-    return end_value(h, p, status, &err, root) ? string_wrap(h, s.len, root) : NULL;
-}
-
-static PyObject *buffer_read(PyObject *self, PyObject *arg)
-{
-    int64_t n;
-    if (!parse_count(arg, "n", &n) || !usable(self))
-        return NULL;
-    if (n < 0) {
-        PyErr_Format(PyExc_ValueError, "n must not be negative: %lld", (long long)n);
-        return NULL;
-    }
-    struct gomem_slice unread = gomem_buffer_bytes(buffer_of(self));
-    PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(n < unread.len ? n : unread.len));
-    if (bytes == NULL || !usable(self)) {
-        Py_XDECREF(bytes);
-        return NULL;
-    }
-    Py_ssize_t size = PyBytes_GET_SIZE(bytes);
-    Py_ssize_t got = (Py_ssize_t)gomem_buffer_read(buffer_of(self), PyBytes_AS_STRING(bytes), size);
-    if (got < size) /* making the object has let others read */
-        (void)_PyBytes_Resize(&bytes, got);
-    return bytes;
-}
-
-static PyObject *buffer_read_byte(PyObject *self, PyObject *unused)
-{
-    (void)unused;
-    uint8_t byte;
-    if (!usable(self))
-        return NULL;
-    if (gomem_buffer_read(buffer_of(self), &byte, 1) == 1)
-        return PyLong_FromLong(byte);
-    PyErr_SetString(PyExc_EOFError, "EOF");
-    return NULL;
-}
-
-static PyObject *buffer_unread_byte(PyObject *self, PyObject *unused)
-{
-    (void)unused;
-    if (!usable(self))
-        return NULL;
-    if (gomem_buffer_unread_byte(buffer_of(self)))
-        Py_RETURN_NONE;
-    PyErr_SetString(PyExc_ValueError,
-                    "bytes.Buffer: UnreadByte: previous operation was not a successful read");
-    return NULL;
 }
 
 static Py_ssize_t buffer_length(PyObject *self)
@@ -488,6 +407,10 @@ static PyMethodDef buffer_methods[] = {
      "Raises MemoryError, TypeError, and PanicError if it would be too large."},
     {"write_byte", buffer_write_byte, METH_O,
      "write_byte($self, byte, /)\n--\n\nAppends a byte. Raises ValueError if it is none."},
+    {"write_rune", buffer_write_rune, METH_O,
+     "write_rune($self, rune, /)\n--\n\n"
+     "Appends a character, given as a str of one or as its number, as UTF-8; what is none in Unicode as\n"
+     "U+FFFD. Returns how many bytes (Go: WriteRune). Raises ValueError, TypeError, MemoryError."},
     {"grow", buffer_grow, METH_O,
      "grow($self, n, /)\n--\n\n"
      "Makes room for n more bytes. Raises PanicError for a negative n, or one too large."},
@@ -496,21 +419,34 @@ static PyMethodDef buffer_methods[] = {
      "Keeps the first n unread bytes. Raises PanicError if there are not as many."},
     {"reset", buffer_reset, METH_NOARGS,
      "reset($self, /)\n--\n\nMakes it empty; the array stays for later writes."},
-    {"bytes", buffer_bytes, METH_NOARGS,
+    {"bytes", py_buffer_bytes, METH_NOARGS,
      "bytes($self, /)\n--\n\nWhat is unread, as a Slice that shares the array (Go: Bytes)."},
-    {"string", buffer_string, METH_NOARGS,
+    {"string", py_buffer_string, METH_NOARGS,
      "string($self, /)\n--\n\nWhat is unread, as a String: one allocation (Go: String)."},
-    {"next", buffer_next, METH_O,
+    {"next", py_buffer_next, METH_O,
      "next($self, n, /)\n--\n\n"
      "Reads the next n bytes, or as many as there are, as a Slice that shares the array (Go: Next)."},
-    {"read", buffer_read, METH_O,
+    {"read", py_buffer_read, METH_O,
      "read($self, n, /)\n--\n\nReads up to n bytes, as bytes of Python; b'' at the end (Go: Read)."},
-    {"read_byte", buffer_read_byte, METH_NOARGS,
+    {"peek", py_buffer_peek, METH_O,
+     "peek($self, n, /)\n--\n\n"
+     "The next n bytes, or as many as there are, without reading them, as a Slice that shares the array\n"
+     "(Go: Peek)."},
+    {"read_rune", py_buffer_read_rune, METH_NOARGS,
+     "read_rune($self, /)\n--\n\n"
+     "Reads a character of UTF-8: a str, and how many bytes it was; '\\ufffd' and 1 for a byte that begins\n"
+     "none (Go: ReadRune). Raises EOFError at the end."},
+    {"unread_rune", py_buffer_unread_rune, METH_NOARGS,
+     "unread_rune($self, /)\n--\n\n"
+     "Takes back the last character. Raises ValueError if the last call was not read_rune."},
+    {"read_string", py_buffer_read_string, METH_O,
+     "read_string($self, delimiter, /)\n--\n\nAs read_bytes, as a String (Go: ReadString)."},
+    {"read_byte", py_buffer_read_byte, METH_NOARGS,
      "read_byte($self, /)\n--\n\nReads a byte. Raises EOFError at the end."},
-    {"unread_byte", buffer_unread_byte, METH_NOARGS,
+    {"unread_byte", py_buffer_unread_byte, METH_NOARGS,
      "unread_byte($self, /)\n--\n\n"
      "Takes back the last byte read. Raises ValueError if the last call was no read."},
-    {"read_bytes", buffer_read_bytes, METH_O,
+    {"read_bytes", py_buffer_read_bytes, METH_O,
      "read_bytes($self, delimiter, /)\n--\n\n"
      "Reads up to and with the delimiter, a byte, or all if there is none, as a Slice of its own (Go:\n"
      "ReadBytes)."},

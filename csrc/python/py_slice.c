@@ -457,6 +457,27 @@ static PyMethodDef slice_methods[] = {
     {"clear", slice_clear, METH_NOARGS,
      "clear($self, /)\n--\n\n"
      "Makes all elements zero; the length stays (Go: clear)."},
+    {"clone", slices_clone, METH_NOARGS,
+     "clone($self, /)\n--\n\n"
+     "A copy with an array of its own, of the capacity that append gives (Go: slices.Clone)."},
+    {"grow", slices_grow, METH_O,
+     "grow($self, n, /)\n--\n\n"
+     "Makes room for n more elements (Go: s = slices.Grow(s, n)). Raises PanicError for a negative n,\n"
+     "or one too large, MemoryError, and BufferError as append does."},
+    {"clip", slices_clip, METH_NOARGS,
+     "clip($self, /)\n--\n\nGives up what is beyond the length: s[:len:len] (Go: slices.Clip)."},
+    {"insert", (PyCFunction)(void (*)(void))slices_insert, METH_FASTCALL,
+     "insert($self, i, /, *values)\n--\n\n"
+     "Inserts values before element i (Go: s = slices.Insert(s, i, values...)). Raises BoundsError for\n"
+     "an i beyond the length, and what append raises."},
+    {"delete", (PyCFunction)(void (*)(void))slices_delete, METH_FASTCALL,
+     "delete($self, i, j, /)\n--\n\n"
+     "Removes the elements from i up to j; those left over at the end become zero, and the capacity\n"
+     "stays (Go: s = slices.Delete(s, i, j)). Raises BoundsError."},
+    {"replace", (PyCFunction)(void (*)(void))slices_replace, METH_FASTCALL,
+     "replace($self, i, j, /, *values)\n--\n\n"
+     "Puts values in the place of the elements from i up to j (Go: s = slices.Replace(s, i, j,\n"
+     "values...)). Raises BoundsError, and what append raises."},
     {"__reduce__", no_reduce, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

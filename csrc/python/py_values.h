@@ -177,5 +177,24 @@ PyObject *map_arrays(PyObject *self, PyObject *unused);
 PyObject *slice_append_many(PyObject *self, PyObject *args, PyObject *kwargs);
 int slice_getbuffer(PyObject *self, Py_buffer *view, int flags);
 void slice_releasebuffer(PyObject *self, Py_buffer *view);
+/* py_buffer_read.c: methods of Buffer. */
+PyObject *py_buffer_bytes(PyObject *self, PyObject *unused);
+PyObject *py_buffer_next(PyObject *self, PyObject *n);
+PyObject *py_buffer_peek(PyObject *self, PyObject *n);
+PyObject *py_buffer_read_bytes(PyObject *self, PyObject *delimiter);
+PyObject *py_buffer_read_string(PyObject *self, PyObject *delimiter);
+PyObject *py_buffer_string(PyObject *self, PyObject *unused);
+PyObject *py_buffer_read(PyObject *self, PyObject *n);
+PyObject *py_buffer_read_byte(PyObject *self, PyObject *unused);
+PyObject *py_buffer_unread_byte(PyObject *self, PyObject *unused);
+PyObject *py_buffer_read_rune(PyObject *self, PyObject *unused);
+PyObject *py_buffer_unread_rune(PyObject *self, PyObject *unused);
+/* py_slice_edit.c: the same of Slice. */
+PyObject *slices_clone(PyObject *self, PyObject *unused);
+PyObject *slices_grow(PyObject *self, PyObject *arg);
+PyObject *slices_clip(PyObject *self, PyObject *unused);
+PyObject *slices_insert(PyObject *self, PyObject *const *args, Py_ssize_t nargs);
+PyObject *slices_delete(PyObject *self, PyObject *const *args, Py_ssize_t nargs);
+PyObject *slices_replace(PyObject *self, PyObject *const *args, Py_ssize_t nargs);
 
 #endif

@@ -80,6 +80,30 @@ enum gomem_status gomem_append_each(struct gomem_proc *proc, const struct gomem_
     return status;
 }
 
+enum gomem_status gomem_slice_replace(struct gomem_proc *proc, const struct gomem_type *elem,
+                                      struct gomem_slice *s, int64_t i, int64_t j, const void *values,
+                                      int64_t n, struct gomem_error *err)
+{
+    struct p *p = proc_p(proc);
+    const struct type *t = (const struct type *)elem;
+    struct gomem_slice part;
+    const struct gomem_bounds b = {
+        .low = i, .high = j, .max = s->len, .has_low = true, .has_high = true, .has_max = true};
+    enum gomem_status status = slice_slice(t->size, s, &b, &part, err);
+    if (status == GOMEM_OK && n < 0)
+        status = error_set(err, GOMEM_PANIC, "runtime error: growslice: len out of range");
+    if (status != GOMEM_OK)
+        return status;
+    return WITH_MEMORY(p, err, slice_replace(p, t, s, i, j, values, n, err));
+}
+
+enum gomem_status gomem_slice_grow(struct gomem_proc *proc, const struct gomem_type *elem,
+                                   struct gomem_slice *s, int64_t n, struct gomem_error *err)
+{
+    struct p *p = proc_p(proc);
+    return WITH_MEMORY(p, err, slice_grow(p, (const struct type *)elem, s, n, err));
+}
+
 int64_t gomem_copy(struct gomem_proc *p, const struct gomem_type *elem,
                    const struct gomem_slice *to, const struct gomem_slice *from)
 {
@@ -257,4 +281,34 @@ int64_t gomem_buffer_read(struct gomem_buffer *b, void *to, int64_t n)
 bool gomem_buffer_unread_byte(struct gomem_buffer *b)
 {
     return buffer_unread_byte(buffer_of(b));
+}
+
+bool gomem_buffer_unread_rune(struct gomem_buffer *b)
+{
+    return buffer_unread_rune(buffer_of(b));
+}
+
+struct gomem_slice gomem_buffer_peek(const struct gomem_buffer *b, int64_t n)
+{
+    return buffer_peek(buffer_of(b), n);
+}
+
+int32_t gomem_buffer_read_rune(struct gomem_buffer *b, int *size)
+{
+    return buffer_read_rune(buffer_of(b), size);
+}
+
+enum gomem_status gomem_buffer_write_rune(struct gomem_proc *proc, struct gomem_buffer *b,
+                                          int32_t rune, int *size, struct gomem_error *err)
+{
+    struct p *p = proc_p(proc);
+    return WITH_MEMORY(p, err, buffer_write_rune(p, buffer_of(b), rune, size, err));
+}
+
+enum gomem_status gomem_builder_write_rune(struct gomem_proc *proc, struct gomem_builder *b,
+                                           int32_t rune, int *size, struct gomem_error *err)
+{
+    uint8_t bytes[RUNE_BYTES];
+    *size = rune_encode(rune, bytes);
+    return gomem_builder_write(proc, b, bytes, *size, err);
 }

@@ -229,6 +229,84 @@ def test_buffers_grow(name: str) -> None:
             assert abs(counts["bytes"] - row["bytes"]) <= 16
 
 
+# --- Package slices, and reading ---
+
+
+def edited(s: gomem.Slice, op: str, i: int, j: int, values: list[Any]) -> gomem.Slice:
+    if op == "i":
+        s.insert(i, *values)
+    elif op == "d":
+        s.delete(i, j)
+    elif op == "r":
+        s.replace(i, j, *values)
+    elif op == "g":
+        s.grow(len(values))
+    elif op == "c":
+        s.clip()
+    else:
+        return s.clone()
+    return s
+
+
+@pytest.mark.parametrize("name", golden("edits"))
+def test_edits(name: str) -> None:
+    """Insert, Delete, Replace, Grow, Clip, Clone: Go's lengths, capacities, and objects."""
+    zero = 0 if name in ("uint8", "int64") else {"*int64": None, "string": ""}.get(name, 0)
+    if name in ("[5]int64", "mixed32"):
+        zero = [0] * 5 if name == "[5]int64" else {}
+    elem = type_of(name)
+    for row in golden("edits")[name]:
+        with gomem.Heap(procs=1, gogc="off") as heap:
+            s = heap.slice(elem)
+            for op, i, j, n, length, cap in row["ops"]:
+                s = edited(s, op, i, j, [zero] * n)
+                assert (len(s), s.cap) == (length, cap), (op, i, j, n)
+
+            def run(heap: gomem.Heap = heap, row: Any = row) -> gomem.Slice:
+                s = heap.slice(elem)
+                for op, i, j, n, _, _ in row["ops"]:
+                    s = edited(s, op, i, j, [zero] * n)
+                return s
+
+            counts = counted(heap, run)
+            assert counts["mallocs"] == row["mallocs"]
+            assert abs(counts["bytes"] - row["bytes"]) <= 16
+
+
+def read(b: gomem.Buffer, op: str, n: int, text: bytes) -> Any:
+    if op == "w":
+        return b.write(text[n:])
+    if op == "R":
+        return b.write_rune(n)
+    if op == "r":
+        character, size = b.read_rune()
+        return [ord(character), size]
+    if op == "u":
+        return b.unread_rune()
+    if op == "U":
+        return b.unread_byte()
+    if op == "b":
+        return b.read_byte()
+    if op in "np":
+        return bytes(b.next(n) if op == "n" else b.peek(n)).hex()
+    return bytes(b.read_string(10) if op == "s" else b.read_bytes(32)).hex()
+
+
+def test_reads(heap: gomem.Heap) -> None:
+    text = (
+        "plain\nä€𝄞 ".encode() + b"\xff\xe2\x82\n\xed\xa0\x80\xc0\x80\xf4\x90\x80\x80\xf0\x9d end\n"
+    )
+    for steps in golden("reads"):
+        b = heap.buffer()
+        for op, n, gave, length, cap in steps:
+            ours: Any
+            try:
+                ours = read(b, op, n, text)
+            except (EOFError, ValueError) as error:
+                ours = str(error)
+            assert (ours, len(b), b.cap) == (gave, length, cap), (op, n)
+
+
 # --- Strings, channels, interfaces ---
 
 

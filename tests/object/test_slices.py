@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import pickle
+import random
 import threading
 from typing import Any
 
@@ -386,3 +387,106 @@ def test_a_closed_heap(person: gomem.Type) -> None:
         with pytest.raises((gomem.HeapClosedError, BufferError)):
             pytest.fail(f"call {i} answered {call()!r}")
     assert (len(s), repr(text), repr(s)[:12]) == (1, "<gomem.String, closed heap>", "<gomem.Slice")
+
+
+# --- Package slices ---
+
+
+@pytest.mark.parametrize("elem", ["int64", "string", "any", "*int8"])
+def test_edits_are_those_of_a_list(heap: gomem.Heap, elem: str) -> None:
+    """While a cycle marks, too: what is moved and cut off is not lost."""
+    rng = random.Random(elem)
+    ints = [heap.new(gomem.type_of("int8")) for _ in range(20)]
+
+    def value() -> Any:
+        n = rng.randrange(1000)
+        return {"string": f"text {n}", "*int8": ints[n % 20], "any": f"boxed {n}"}.get(elem, n)
+
+    def plain(s: gomem.Slice) -> list[Any]:
+        return [str(bytes(x), "utf8") if isinstance(x, gomem.String) else x for x in s]
+
+    s, model = heap.slice(elem), list[Any]()
+    cycle = heap.step_gc()
+    for _ in range(400):
+        i = rng.randint(0, len(model))
+        j = rng.randint(i, min(len(model), i + 9))
+        values = [value() for _ in range(rng.randrange(6))]
+        op = rng.choice(["insert", "insert", "delete", "replace", "grow", "clip", "clone"])
+        if op == "insert":
+            s.insert(i, *values)
+            model[i:i] = values
+        elif op == "delete":
+            s.delete(i, j)
+            del model[i:j]
+        elif op == "replace":
+            s.replace(i, j, *values)
+            model[i:j] = values
+        elif op == "clone":
+            old, s = s, s.clone()
+            old.clear()
+        elif op == "grow":
+            s.grow(i)
+            assert s.cap >= len(s) + i
+        else:
+            s.clip()
+            assert s.cap == len(s)
+        assert plain(s) == model
+        if cycle.step() is None:
+            cycle = heap.step_gc()
+    cycle.finish()
+    heap.gc()
+    assert plain(s) == model
+    heap.verify()
+
+
+def test_what_is_left_over_is_zero(heap: gomem.Heap) -> None:
+    node = heap.new(gomem.array("int64", 4))
+    weak = gomem.Weak(node)
+    s = heap.slice("*[4]int64", [None, node, None])
+    del node
+    other = s[:]
+    s.delete(1, 3)
+    assert len(s) == 1 and list(other) == [None] * 3
+    heap.gc()
+    assert weak.value() is None
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda s: s.insert(4, 1), gomem.BoundsError, r"out of range \[4:3\]"),
+        (lambda s: s.insert(-1, 1), gomem.BoundsError, r"out of range \[-1:\]"),
+        (lambda s: s.insert(), TypeError, "takes an index and values"),
+        (lambda s: s.insert("a", 1), TypeError, "an index must be an integer"),
+        (lambda s: s.insert(0, "a"), TypeError, "an element is of type int64"),
+        (lambda s: s.insert(0, 1, 2**80), (ValueError, OverflowError), "1208925819614629174706176"),
+        (lambda s: s.delete(2, 1), gomem.BoundsError, r"out of range \[2:1:\]"),
+        (lambda s: s.delete(0, 4), gomem.BoundsError, r"out of range \[:4:3\]"),
+        (lambda s: s.delete(0), TypeError, "takes two indices"),
+        (lambda s: s.delete(0, 1, 2), TypeError, "takes two indices"),
+        (lambda s: s.replace(0, 99, 1), gomem.BoundsError, r"\[:99\] with capacity 8"),
+        (lambda s: s.replace(0, 5, 1), gomem.BoundsError, r"out of range \[5:3\]"),
+        (lambda s: s.replace(0), TypeError, "takes two indices and values"),
+        (lambda s: s.grow(-1), gomem.PanicError, "cannot be negative"),
+        (lambda s: s.grow(2**62), gomem.PanicError, "growslice: len out of range"),
+        (lambda s: s.grow("a"), TypeError, "n must be an integer"),
+    ],
+)
+def test_wrong_edits(heap: gomem.Heap, call: Any, error: Any, message: str) -> None:
+    s = heap.make_slice("int64", 3, 8)
+    with pytest.raises(error, match=message):
+        call(s)
+    assert (len(s), s.cap, list(s)) == (3, 8, [0, 0, 0])
+
+
+def test_edits_with_views(heap: gomem.Heap) -> None:
+    s = heap.slice("int64", [1, 2, 3])
+    view = memoryview(s)
+    with pytest.raises(BufferError, match="views of this one"):
+        s.insert(1, 5)
+    with pytest.raises(BufferError, match="views of this one"):
+        s.grow(50)
+    s.delete(0, 1)
+    assert list(view) == [2, 3, 0]
+    s.insert(1, 7)
+    assert list(view) == [2, 7, 3]
