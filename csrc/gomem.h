@@ -1070,6 +1070,18 @@ gomem_map_get_many(struct gomem_proc *p, const struct gomem_type *t, struct gome
                    const void *keys, size_t key_stride, void *elems, uint8_t *found, size_t n,
                    struct gomem_error *err);
 
+/* A copy of a map that is not nil, its tables as they are: maps.Clone. */
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_map_clone(struct gomem_proc *p,
+                                                           const struct gomem_type *t,
+                                                           struct gomem_map *m,
+                                                           struct gomem_map **out,
+                                                           struct gomem_error *err);
+/* All entries of one map set in another of the same type: maps.Copy. With safepoints; roots: three slots of
+ * registered tables, both maps must be in others. Somebody else who uses them meanwhile fails. */
+GOMEM_API GOMEM_MUST_USE enum gomem_status
+gomem_map_copy(struct gomem_proc *p, const struct gomem_type *t, struct gomem_map *to,
+               struct gomem_map *from, uint64_t *const roots[3], struct gomem_error *err);
+
 /* An iteration as range makes it. */
 struct gomem_map_iter {
     uint64_t state[8];

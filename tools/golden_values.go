@@ -10,6 +10,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	gomaps "maps"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -280,6 +281,28 @@ func mapReuse() map[string]counts {
 			}
 		}),
 	}
+}
+
+// What maps.Clone takes of a map of n entries, of which some were deleted.
+type clone struct {
+	N int `json:"n"`
+	counts
+}
+
+func clones[K comparable, V any](key func(int) K) []clone {
+	var out []clone
+	for _, n := range []int{0, 1, 8, 9, 14, 15, 100, 800} {
+		m := map[K]V{}
+		var zero V
+		for i := range n {
+			m[key(i)] = zero
+		}
+		for i := range n / 3 {
+			delete(m, key(i))
+		}
+		out = append(out, clone{n, count(func() { sink = gomaps.Clone(m) })})
+	}
+	return out
 }
 
 // --- Builders and buffers ---
@@ -725,6 +748,13 @@ func main() {
 		"[5]int64": edits[big40](), "mixed32": edits[mixed32](),
 	}
 	out["reads"] = reads()
+	number := func(i int) int { return i }
+	out["clones"] = map[string]any{
+		"map[int64]int64": clones[int, int](number),
+		"map[int64][17]int64": clones[int, huge136](number),
+		"map[string]*int64": clones[string, *int](func(i int) string { return fmt.Sprintf("key%d", i) }),
+		"map[[17]int64]string": clones[huge136, string](func(i int) huge136 { return huge136{i} }),
+	}
 	if err := json.NewEncoder(os.Stdout).Encode(out); err != nil {
 		panic(err)
 	}

@@ -62,6 +62,9 @@ struct map_iter {
 /* make(map[K]E, hint) */
 MUST_USE enum gomem_status maps_make(struct p *p, const struct map_layout *t, int64_t hint,
                                     struct map **out, struct gomem_error *err);
+/* A copy with tables of its own, as they are: also what was deleted keeps its place. */
+MUST_USE enum gomem_status maps_clone(struct p *p, const struct map_layout *t, const struct map *m,
+                                      struct map **out, struct gomem_error *err);
 /* Where the element of a key is; *at NULL: nowhere. m may be NULL. */
 MUST_USE enum gomem_status maps_get(struct p *p, const struct map_layout *t, struct map *m,
                                    const void *key, const void **at, struct gomem_error *err);
@@ -210,6 +213,8 @@ static inline bool probe_next(struct probe *s)
 void **maps_directory_new(struct p *p, uint64_t n);
 /* n groups, all empty; NULL: out of memory. */
 char *maps_groups_new(struct p *p, const struct map_layout *t, uint64_t n);
+/* A table without groups; NULL: out of memory. */
+struct map_table *maps_table_alloc(struct p *p);
 struct map_table *maps_table_new(struct p *p, const struct map_layout *t, uint64_t capacity,
                                 int64_t index, uint8_t local_depth);
 /* An entry that is not in the table, for which there is room, from the addresses of key and element. */

@@ -89,13 +89,18 @@ static uint16_t tombstones(const struct map_table *table)
                       table->growth_left);
 }
 
+struct map_table *maps_table_alloc(struct p *p)
+{
+    return object_alloc(p, &table_type, 1);
+}
+
 struct map_table *maps_table_new(struct p *p, const struct map_layout *t, uint64_t capacity,
                                 int64_t index, uint8_t local_depth)
 {
     capacity = MAX(capacity, MAP_GROUP_SLOTS);
     capacity = (uint64_t)1 << len64(capacity - 1);
     ASSERT(capacity <= MAX_TABLE_CAPACITY);
-    struct map_table *table = object_alloc(p, &table_type, 1);
+    struct map_table *table = maps_table_alloc(p);
     char *groups = table == NULL ? NULL : maps_groups_new(p, t, capacity / MAP_GROUP_SLOTS);
     if (groups == NULL)
         return NULL;

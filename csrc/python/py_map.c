@@ -298,6 +298,16 @@ static PyMethodDef map_methods[] = {
      "Removes an entry, if there is one (Go: delete). del m[key] raises KeyError if there is none."},
     {"clear", map_clear, METH_NOARGS,
      "clear($self, /)\n--\n\nRemoves all entries; the tables stay (Go: clear)."},
+    {"clone", maps_clone_of, METH_NOARGS,
+     "clone($self, /)\n--\n\n"
+     "A map with tables of its own, as large as these; of nil, nil (Go: maps.Clone). Raises MemoryError."},
+    {"copy", maps_copy_from, METH_O,
+     "copy($self, source, /)\n--\n\n"
+     "Sets all entries of another map of the same type (Go: maps.Copy). Raises TypeError for another\n"
+     "type, MemoryError, and PanicError if this is nil and the other has entries."},
+    {"delete_func", maps_delete_func, METH_O,
+     "delete_func($self, fn, /)\n--\n\n"
+     "Removes the entries of which fn(key, elem) is true (Go: maps.DeleteFunc). Raises what fn does."},
     {"keys", map_keys, METH_NOARGS, "keys($self, /)\n--\n\nAn iterator over the keys."},
     {"values", map_values, METH_NOARGS, "values($self, /)\n--\n\nAn iterator over the elements."},
     {"items", map_items, METH_NOARGS,

@@ -173,6 +173,10 @@ PyObject *map_values(PyObject *self, PyObject *unused);
 PyObject *map_set_many(PyObject *self, PyObject *args, PyObject *kwargs);
 PyObject *map_get_many(PyObject *self, PyObject *keys);
 PyObject *map_arrays(PyObject *self, PyObject *unused);
+/* py_map_edit.c: the same. */
+PyObject *maps_clone_of(PyObject *self, PyObject *unused);
+PyObject *maps_copy_from(PyObject *self, PyObject *other);
+PyObject *maps_delete_func(PyObject *self, PyObject *fn);
 /* py_slice_array.c: methods of Slice. */
 PyObject *slice_append_many(PyObject *self, PyObject *args, PyObject *kwargs);
 int slice_getbuffer(PyObject *self, Py_buffer *view, int flags);

@@ -213,6 +213,53 @@ enum gomem_status gomem_map_entries(struct gomem_proc *proc, const struct gomem_
     return end(m, iteration_text, status);
 }
 
+/* --- Whole maps --- */
+
+enum gomem_status gomem_map_clone(struct gomem_proc *proc, const struct gomem_type *t,
+                                  struct gomem_map *gm, struct gomem_map **out, struct gomem_error *err)
+{
+    struct p *p = proc_p(proc);
+    struct map *m = map_of(gm);
+    enum gomem_status status = begin(m, "concurrent map clone and map write", err);
+    if (status != GOMEM_OK)
+        return status;
+    return end(m, iteration_text,
+               WITH_MEMORY(p, err, maps_clone(p, layout_of(t), m, (struct map **)out, err)));
+}
+
+static enum gomem_status copy_entries(struct p *p, const struct map_layout *t, struct map *to,
+                                      struct map *from, uint64_t *const roots[3], struct gomem_error *err)
+{
+    struct map_iter it;
+    enum gomem_status status = GOMEM_OK;
+    maps_iter_init(p, from, &it, roots);
+    for (size_t i = 1; status == GOMEM_OK; i++) {
+        const void *key, *elem;
+        maps_iter_next(p, t, &it, roots, &key, &elem);
+        if (key == NULL)
+            break;
+        status = WITH_MEMORY(p, err, maps_put(p, t, to, key, elem, err));
+        if (status == GOMEM_OK && i % VALUES_A_SAFEPOINT == 0)
+            status = values_safepoint(p, err);
+    }
+    return status;
+}
+
+enum gomem_status gomem_map_copy(struct gomem_proc *p, const struct gomem_type *t, struct gomem_map *gto,
+                                 struct gomem_map *gfrom, uint64_t *const roots[3], struct gomem_error *err)
+{
+    struct map *to = map_of(gto), *from = map_of(gfrom);
+    if (to == from)
+        return GOMEM_OK;
+    enum gomem_status status = begin(from, iteration_text, err);
+    if (status != GOMEM_OK)
+        return status;
+    status = begin(to, NULL, err);
+    if (status == GOMEM_OK)
+        status = end(to, NULL, copy_entries(proc_p(p), layout_of(t), to, from, roots, err));
+    return end(from, iteration_text, status);
+}
+
 enum gomem_status gomem_map_verify(struct gomem_proc *p, const struct gomem_type *t,
                                    struct gomem_map *gm, struct gomem_error *err)
 {

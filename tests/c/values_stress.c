@@ -181,6 +181,24 @@ static void move_elements(struct thread *t)
     memmove(t->elems + a, t->elems + b, (size_t)n * sizeof t->elems[0]);
 }
 
+/* As slices.Insert, Delete and Replace do. */
+static void replace(struct thread *t)
+{
+    struct gomem_error err;
+    struct node *fresh[8];
+    struct gomem_slice s = t->slice;
+    int64_t i = below(t, (uint32_t)s.len + 1), j = i + below(t, (uint32_t)MIN(s.len - i, 8) + 1);
+    int64_t n = MIN((int64_t)below(t, 8), MOST_ELEMS - s.len), tail = s.len - j;
+    for (int64_t k = 0; k < n; k++)
+        fresh[k] = new_node(t);
+    memmove(t->elems + i + n, t->elems + j, (size_t)tail * sizeof t->elems[0]);
+    for (int64_t k = 0; k < n; k++)
+        t->elems[i + k] = fresh[k]->number;
+    ok(gomem_slice_replace(t->p, t->program->pointer, &s, i, j, fresh, n, &err), &err);
+    CHECK_OP(s.len, ==, i + n + tail);
+    set_slice(t, s);
+}
+
 static void use_slice(struct thread *t)
 {
     int64_t i = t->slice.len == 0 ? 0 : below(t, (uint32_t)t->slice.len);
@@ -208,6 +226,9 @@ static void use_slice(struct thread *t)
     case 4:
     case 5:
         append_nodes(t);
+        break;
+    case 6:
+        replace(t);
         break;
     default:
         if (t->slice.len > 0)
@@ -262,6 +283,9 @@ static void use_map(struct thread *t)
             ok(gomem_map_clear(t->p, type, m, &err), &err);
             memset(t->by_number, 0, sizeof t->by_number);
             t->by_numbers = 0;
+        } else {
+            ok(gomem_map_clone(t->p, type, m, &m, &err), &err);
+            t->frame.by_number = m;
         }
         break;
     case 2:

@@ -195,6 +195,31 @@ def test_maps_are_reused() -> None:
         assert len(m) == 800
 
 
+@pytest.mark.parametrize("name", golden("clones"))
+def test_clones(name: str) -> None:
+    """The tables as they are, and objects of their own for what is large."""
+    keys: dict[str, Callable[[int], Any]] = {
+        "map[string]*int64": lambda i: f"key{i}",
+        "map[[17]int64]string": lambda i: [i] + [0] * 16,
+    }
+    key = keys.get(name, lambda i: i)
+    whole = gomem.type_of(name)
+    assert whole.key is not None and whole.elem is not None
+    zero = {"int64": 0, "*int64": None, "string": ""}.get(whole.elem.name, [0] * 17)
+    for row in golden("clones")[name]:
+        with gomem.Heap(procs=1, gogc="off") as heap:
+            m = heap.make_map(whole.key, whole.elem)
+            for i in range(row["n"]):
+                m[key(i)] = zero
+            for i in range(row["n"] // 3):
+                del m[key(i)]
+            made: list[gomem.Map] = []
+            counts = counted(heap, lambda: made.append(m.clone()))  # noqa: B023  # called at once
+            assert counts == {"mallocs": row["mallocs"], "bytes": row["bytes"]}, row
+            made[0]._verify()
+            assert len(made[0]) == len(m) == row["n"] - row["n"] // 3
+
+
 # --- Buffers and builders ---
 
 

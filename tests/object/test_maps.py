@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import gomem
+from gomem.testing import os_refuses
 
 
 def test_as_a_dict(heap: gomem.Heap) -> None:
@@ -432,3 +433,94 @@ def test_maps_of_threads_while_the_collector_runs() -> None:
             heap.gc()
         assert not failed
         heap.verify()
+
+
+# --- Package maps ---
+
+
+@pytest.mark.parametrize("n", [0, 5, 8, 9, 200, 5000])
+def test_clones_are_maps_of_their_own(heap: gomem.Heap, n: int) -> None:
+    m = heap.make_map("int", "any")
+    for i in range(n):
+        m[i] = f"text {i}"
+    with heap.step_gc() as cycle:
+        cycle.next_phase()
+        copy = m.clone()
+        for i in range(0, n, 2):
+            m[i] = None
+        m[-1] = 1
+        del m[-1]
+    heap.gc()
+    assert len(copy) == n and all(str(copy[i]) for i in range(n))
+    assert all(bytes(copy[i]) == f"text {i}".encode() for i in range(n))
+    for i in range(n, 2 * n + 10):
+        copy[i] = i
+    assert len(m) == n and len(copy) == 2 * n + 10
+    m._verify()
+    copy._verify()
+
+
+def test_clone_of_nil(heap: gomem.Heap) -> None:
+    assert heap.nil_map("int", "int").clone().is_nil
+
+
+def test_large_entries_are_cloned(heap: gomem.Heap) -> None:
+    """They are objects, which the two do not share."""
+    m = heap.make_map("int", "[20]int64")
+    m[1] = list(range(20))
+    copy = m.clone()
+    m[1] = [0] * 20
+    assert list(copy[1]) == list(range(20))
+
+
+def test_copy(heap: gomem.Heap) -> None:
+    a, b = heap.make_map("string", "int"), heap.make_map("string", "int")
+    for i in range(3000):
+        a[f"key {i}"] = i
+        b[f"key {i + 1500}"] = -i
+    b.copy(a)
+    assert len(b) == 4500 and all(b[f"key {i}"] == i for i in range(3000))
+    b.copy(b)
+    b.copy(heap.nil_map("string", "int"))
+    assert len(b) == 4500
+    nil = heap.nil_map("string", "int")
+    nil.copy(heap.make_map("string", "int"))
+    with pytest.raises(gomem.PanicError, match="assignment to entry in nil map"):
+        nil.copy(a)
+    with pytest.raises(TypeError, match=r"of type map\[int64\]int64 cannot be copied"):
+        a.copy(heap.make_map("int", "int"))
+    with pytest.raises(TypeError, match="from another, not from dict"):
+        a.copy({})  # type: ignore[arg-type]
+    with gomem.Heap(procs=1) as other, pytest.raises(gomem.InvalidPointerError):
+        a.copy(other.make_map("string", "int"))
+    a._verify()
+    b._verify()
+
+
+def test_delete_func(heap: gomem.Heap) -> None:
+    m = heap.make_map("int", "string")
+    for i in range(2000):
+        m[i] = f"text {i}"
+    m.delete_func(lambda key, elem: key % 3 == 0 or bytes(elem) == b"text 1")
+    assert sorted(m) == [i for i in range(2000) if i % 3 and i != 1]
+    with pytest.raises(ZeroDivisionError):
+        m.delete_func(lambda key, elem: 1 // 0)
+    with pytest.raises(TypeError, match="takes a function, not int"):
+        m.delete_func(5)  # type: ignore[arg-type]
+    m.delete_func(lambda key, elem: m.clear())
+    assert len(m) == 0
+    heap.nil_map("int", "int").delete_func(lambda key, elem: True)
+    m._verify()
+
+
+def test_clones_without_memory() -> None:
+    with gomem.Heap(procs=1, gogc="off") as heap:
+        m = heap.make_map("int", "int")
+        m.set_many(np.arange(20_000), np.arange(20_000))
+        with os_refuses(heap), pytest.raises(MemoryError):
+            for _ in range(100):
+                m.clone().copy(m)
+        heap.verify()
+        copy = m.clone()
+        copy._verify()
+        assert len(copy) == 20_000
