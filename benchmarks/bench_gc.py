@@ -129,9 +129,7 @@ class Bench:
 
     def workers(self) -> Iterator[Case]:
         def speed_up(*workload: object) -> float:
-            one, two = (
-                self.figures("gomem", *workload, workers)()["mark"] for workers in (1, 2)
-            )
+            one, two = (self.figures("gomem", *workload, workers)()["mark"] for workers in (1, 2))
             return one / two
 
         graph, depth = self.effort.graph_mib, self.effort.tree_depth
