@@ -23,7 +23,7 @@ PROGRAMS: list[tuple[str, tuple[str, ...]]] = [
 ]
 
 # What threads do depends on the moment: they have some tries at it.
-TRIES = 5
+TRIES = 30
 
 
 def failure(name: str, args: tuple[str, ...], mutation: str | None) -> str | None:
