@@ -20,7 +20,9 @@ from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
 CSRC = ROOT / "csrc"
-CORE_ROOMS = ["platform", "heap", "sched", "gc", "object", "gotrace", "runtime", "replay"]
+CORE_ROOMS = [
+    "platform", "heap", "sched", "gc", "object", "sync", "gotrace", "runtime", "replay",
+]  # fmt: skip
 
 WARNINGS = ["-Wall", "-Wextra", "-Werror"]
 SANITIZE = ["-O1", "-g", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all"]
