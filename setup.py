@@ -57,6 +57,13 @@ def profile() -> str:
     return name
 
 
+def greenlet_include() -> str:
+    """Where greenlet/greenlet.h is: beside the package."""
+    import greenlet
+
+    return str(Path(greenlet.__file__).resolve().parent.parent)
+
+
 def sources(*rooms: str) -> list[str]:
     return sorted(str(p.relative_to(ROOT)) for room in rooms for p in (CSRC / room).glob("*.c"))
 
@@ -117,7 +124,7 @@ class CachedBuildExt(build_ext):
     def compile_source(self, source: str) -> Path:
         command = compile_command(self.cc, profile()) + shlex.split(os.environ.get("CFLAGS", ""))
         if source.startswith(("csrc/python", "csrc/testing")):
-            command += ["-I", sysconfig.get_path("include")]
+            command += ["-I", sysconfig.get_path("include"), "-isystem", greenlet_include()]
         objects = ROOT / "build" / f"{profile()}-{sysconfig.get_config_var('SOABI')}"
         return compile_file(source, objects, command)
 

@@ -1184,6 +1184,8 @@ GOMEM_API void gomem_yield(struct gomem_g *g);
 GOMEM_API void gomem_end(struct gomem_g *g);
 /* Sleeps until gomem_next may have one, or gomem_scheduler_wake, or timeout_ns have passed (negative: never). */
 GOMEM_API void gomem_wait_for_work(struct gomem_scheduler *s, uint32_t runner, int64_t timeout_ns);
+/* Is there a goroutine that could run? Another thread may ask; it is a guess then. */
+GOMEM_API bool gomem_has_work(const struct gomem_scheduler *s);
 GOMEM_API void gomem_scheduler_wake(struct gomem_scheduler *s);
 GOMEM_API uint64_t gomem_num_goroutine(const struct gomem_scheduler *s);
 /* Those that are not dead, in the order in which they were first made; the first g: NULL before it. They
@@ -1243,6 +1245,9 @@ GOMEM_API enum gomem_outcome gomem_chan_close(struct gomem_g *g, struct gomem_ch
 GOMEM_API uint64_t gomem_chan_len(const struct gomem_chan *c);
 GOMEM_API uint64_t gomem_chan_cap(const struct gomem_chan *c);
 GOMEM_API bool gomem_chan_closed(const struct gomem_chan *c);
+/* The i-th element of those in the buffer; NULL: there are not as many. While nobody uses the channel. */
+GOMEM_API const void *gomem_chan_peek(const struct gomem_chan *c, uint64_t i);
+/* Takes the first element out of the buffer; false: empty. */
 GOMEM_API bool gomem_chan_drain(struct gomem_chan *c, void *elem);
 /* Aborts if an invariant is broken. */
 GOMEM_API void gomem_chan_verify(struct gomem_chan *c);

@@ -82,6 +82,11 @@ void gomem_wait_for_work(struct gomem_scheduler *s, uint32_t runner, int64_t tim
     scheduler_wait(&sched_of(s)->runners[runner], timeout_ns);
 }
 
+bool gomem_has_work(const struct gomem_scheduler *s)
+{
+    return scheduler_has_work((const struct scheduler *)s);
+}
+
 void gomem_scheduler_wake(struct gomem_scheduler *s)
 {
     scheduler_wake(sched_of(s));
@@ -224,6 +229,11 @@ uint64_t gomem_chan_cap(const struct gomem_chan *c)
 bool gomem_chan_closed(const struct gomem_chan *c)
 {
     return c != NULL && load_acquire(&((const struct hchan *)c)->closed);
+}
+
+const void *gomem_chan_peek(const struct gomem_chan *c, uint64_t i)
+{
+    return chan_peek((const struct hchan *)c, i);
 }
 
 bool gomem_chan_drain(struct gomem_chan *c, void *elem)

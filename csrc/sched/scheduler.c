@@ -36,6 +36,7 @@ struct scheduler *scheduler_new(uint32_t nrunners, uint64_t seed, struct hb *hb)
         struct runner *r = &s->runners[i];
         r->scheduler = s;
         r->id = i;
+        r->tick = 1; /* not at the beginning, when whoever yields would be his own successor */
         r->random.state = rng_next(&seeds);
     }
     return s;
@@ -273,7 +274,7 @@ struct g *scheduler_next(struct runner *r)
     return g;
 }
 
-static bool anything(const struct scheduler *s)
+bool scheduler_has_work(const struct scheduler *s)
 {
     if (load_seq_cst(&s->global.n) != 0)
         return true;
@@ -288,7 +289,7 @@ void scheduler_wait(struct runner *r, int64_t timeout_ns)
     struct scheduler *s = r->scheduler;
     uint32_t event = load_acquire(&s->event);
     fetch_add_seq_cst(&s->idle, 1); /* with put_local's and inject's */
-    if (!anything(s))
+    if (!scheduler_has_work(s))
         park_wait(&s->event, event, timeout_ns);
     fetch_sub_seq_cst(&s->idle, 1);
 }

@@ -70,6 +70,8 @@ void scheduler_ready(struct g *g, struct runner *r);
 struct g *scheduler_next(struct runner *r);
 /* Sleeps until there may be one, at most timeout_ns. */
 void scheduler_wait(struct runner *r, int64_t timeout_ns);
+/* Is anything in a queue? */
+bool scheduler_has_work(const struct scheduler *s);
 /* Wakes who sleeps, for a reason of the caller's. */
 void scheduler_wake(struct scheduler *s);
 /* How many goroutines there are: exact if nobody else runs. */

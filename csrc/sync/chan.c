@@ -145,6 +145,11 @@ uint64_t chan_len(const struct hchan *c)
     return c == NULL ? 0 : load_relaxed(&c->qcount);
 }
 
+const void *chan_peek(const struct hchan *c, uint64_t i)
+{
+    return i < c->qcount ? chan_slot(c, (c->recvx + i) % c->dataqsiz) : NULL;
+}
+
 bool chan_drain(struct hchan *c, void *elem)
 {
     if (c->qcount == 0)

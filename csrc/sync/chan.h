@@ -32,6 +32,8 @@ enum gomem_outcome chan_recv(struct g *g, struct hchan *c, void *elem, bool bloc
 enum gomem_outcome chan_close(struct g *g, struct hchan *c);
 uint64_t chan_len(const struct hchan *c);
 
+/* The i-th element in the buffer; NULL: there are not as many. While nobody uses the channel. */
+const void *chan_peek(const struct hchan *c, uint64_t i);
 /* Takes the first element out of the buffer, whether closed or not; false: empty. For who ends a channel that
  * nobody uses any more. */
 bool chan_drain(struct hchan *c, void *elem);

@@ -188,7 +188,9 @@ bool sync_cancel(struct g *g)
     if (cancelled)
         dequeue_all(g);
     unlock_waiting(first);
-    if (cancelled)
+    if (cancelled) {
         g->waiting = NULL;
+        store_release(&g->state, GOMEM_G_RUNNING);
+    }
     return cancelled;
 }

@@ -361,8 +361,7 @@ static void every_61st_tick(void)
     for (int i = 0; i < 3; i++)
         start(r, &busy[i]);
     struct gqueue overflow = {0};
-    r->tick = 1;
-    for (uint32_t i = 0; r->tick % GLOBAL_EVERY != 0; i++) {
+    for (uint32_t i = 0; r->tick % GLOBAL_EVERY != 0; i++) { /* it begins with 1 */
         struct g *other = scheduler_next(r);
         CHECK(other != g && other != NULL);
         store_relaxed(&other->state, GOMEM_G_RUNNABLE);
@@ -476,10 +475,8 @@ static void *give_up_often(void *arg)
                                       {(struct gomem_chan *)p->in, &one, true}};
         enum gomem_outcome o = i % 2 == 0 ? chan_send(&g, p->out, &one, true)
                                           : select_go(&g, cases, 2, true, &g.random, &index, &ok);
-        if (o == GOMEM_PARK && sync_cancel(&g)) {
-            store_relaxed(&g.state, GOMEM_G_RUNNING);
+        if (o == GOMEM_PARK && sync_cancel(&g))
             continue;
-        }
         CHECK_OP(wait_for(&g, o, &index, &ok), ==, GOMEM_DONE);
         p->sum++;
     }
