@@ -14,6 +14,7 @@
 #include "python/py_goroutine.h"
 
 #include <greenlet/greenlet.h>
+#include <sched.h>
 
 enum { MAX_WORKERS = 256 };
 
@@ -517,7 +518,7 @@ PyObject *gosched(PyObject *module, PyObject *unused)
     struct caller *c = p != NULL && p->st == PyModule_GetState(module) ? p->current : NULL;
     if (c == NULL) {
         Py_BEGIN_ALLOW_THREADS
-        nap();
+        (void)sched_yield();
         Py_END_ALLOW_THREADS
         Py_RETURN_NONE;
     }
