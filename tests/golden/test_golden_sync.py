@@ -1,5 +1,5 @@
-"""The programs of tools/golden_sync.go, here: what they panic with, what is said when all are asleep, and the
-order in which goroutines do things are Go's."""
+"""The programs of tools/golden_sync.go, here: what they panic with, what is said when all are asleep,
+and the order in which goroutines do things are Go's."""
 
 from __future__ import annotations
 

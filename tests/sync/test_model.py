@@ -1,7 +1,7 @@
 """Channels and selects against a model: deques with those who wait.
 
-Each operation is a goroutine's, begun one by one; after each everybody who can run has run. Where Go leaves
-open which case of a select is chosen the model takes what was chosen, if that was ready.
+Each operation is a goroutine's, begun one by one; after each everybody who can run has run. Where Go
+leaves open which case of a select is chosen the model takes what was chosen, if that was ready.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gomem
@@ -110,7 +110,9 @@ class Model:
             if isinstance(seen, tuple):
                 assert seen[0] in ready
                 return self.do(number, seen[0], op.cases[seen[0]])
-            panics = [i for i in ready if op.cases[i][1] is not None and self.closed[op.cases[i][0]]]
+            panics = [
+                i for i in ready if op.cases[i][1] is not None and self.closed[op.cases[i][0]]
+            ]
             assert panics, f"{ready} are ready, and nothing happened: {seen}"
             return self.do(number, panics[0], op.cases[panics[0]])
         if op.kind in ("try", "default"):
@@ -147,11 +149,14 @@ def perform(chans: list[gomem.Chan[int]], op: Operation) -> object:
 cases = st.tuples(st.integers(0, NIL), st.none() | st.integers(1, 1000))
 operations = st.one_of(
     st.builds(Operation, st.lists(cases, min_size=1, max_size=1), st.sampled_from(["plain", "try"])),
-    st.builds(Operation, st.lists(cases, min_size=1, max_size=15), st.sampled_from(["select", "default"])),
+    st.builds(
+        Operation, st.lists(cases, min_size=1, max_size=15), st.sampled_from(["select", "default"])
+    ),
     st.builds(Operation, st.lists(cases, min_size=1, max_size=1), st.just("close")),
 )  # fmt: skip
 
 
+@settings(max_examples=max(500, settings.default.max_examples))
 @given(st.lists(operations, max_size=40))
 def test_as_the_model(program: list[Operation]) -> None:
     model = Model()
@@ -179,7 +184,11 @@ def test_the_model_can_fail() -> None:
     """A model in which buffers are stacks is noticed."""
     model = Model()
     for number, op in enumerate(
-        [Operation([(2, 5)], "plain"), Operation([(2, 6)], "plain"), Operation([(2, None)], "plain")]
+        [
+            Operation([(2, 5)], "plain"),
+            Operation([(2, 6)], "plain"),
+            Operation([(2, None)], "plain"),
+        ]
     ):
         model.seen[number] = (0, 6, True) if number == 2 else (0, None, False)
         model.begin(number, op)

@@ -197,6 +197,26 @@ def test_what_is_raised_while_unwinding_is_said(
     assert [str(e) for e in said] == ["while unwinding"]
 
 
+def starter() -> None:
+    for _ in range(10):
+        gomem.go(Chan(int).recv)
+    gomem.go(print)
+
+
+def test_nothing_is_kept_of_a_program() -> None:
+    context = contextvars.copy_context()
+    counted = [starter.__code__, starter, print, context]
+    before = [sys.getrefcount(o) for o in counted]
+    for _ in range(10):
+        gomem.run(starter)
+        context.run(gomem.run, starter)
+    gc.collect()
+    assert [sys.getrefcount(o) for o in counted] == before
+    assert not any(
+        isinstance(o, greenlet.greenlet) for o in gc.get_objects() if o is not greenlet.getcurrent()
+    )
+
+
 # --- Interrupts ---
 
 

@@ -11,7 +11,7 @@ import pytest
 import gomem
 from gomem import Chan
 
-# The chance that a fair choice among n is refused is one in a million: 99.9999 % quantiles of chi square.
+# 99.9999 % quantiles of chi square: one fair choice in a million is refused.
 LIMITS = {1: 23.9, 2: 27.6, 3: 30.7, 7: 40.5, 19: 62.6}
 
 
