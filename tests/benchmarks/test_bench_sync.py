@@ -29,14 +29,18 @@ def test_programs_measure_the_same() -> None:
         assert figures.keys() == keys and all(f > 0 for f in figures.values()), who
     assert "gomem" in programs.paths
     for arguments in ([], ["99"], ["x"]):
-        done = subprocess.run([programs.paths["gomem"], *arguments], capture_output=True, check=False)
+        done = subprocess.run(
+            [programs.paths["gomem"], *arguments], capture_output=True, check=False
+        )
         assert done.returncode != 0
 
 
 @pytest.mark.parametrize("who", ["gomem", "asyncio", "threads"])
 def test_loops_of_python(who: str, capsys: pytest.CaptureFixture[str]) -> None:
     sync_loops.main(who, 400)
-    named = {line.split()[0]: float(line.split()[1]) for line in capsys.readouterr().out.splitlines()}
+    named = {
+        line.split()[0]: float(line.split()[1]) for line in capsys.readouterr().out.splitlines()
+    }
     keys = {figure.key for figure in bench_sync.PYTHON}
     assert named.keys() <= keys and all(v > 0 for v in named.values())
     assert who != "gomem" or named.keys() == keys

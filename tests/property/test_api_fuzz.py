@@ -299,7 +299,7 @@ def few(n: Any) -> Any:
 
 
 def exchange(c: gomem.Chan[Any], a: Any, b: Any) -> None:
-    """Goroutines that send one and receive the other, and a channel that may be left behind with both."""
+    """Goroutines that send one and receive the other, and a channel with what is left."""
 
     def main() -> None:
         gomem.go(c.send, a)
