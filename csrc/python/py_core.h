@@ -44,6 +44,7 @@ struct state {
     struct caller *callers;    /* that can be used again, by any thread */
     struct sleeper *sleepers;  /* threads that sleep in an operation, and programs that do */
     uint64_t seed;             /* of what selects choose */
+    bool has_greenlet;         /* it was imported */
 #ifdef Py_GIL_DISABLED
     PyMutex mutex;             /* of callers, sleepers, seed */
 #endif

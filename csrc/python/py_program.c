@@ -8,7 +8,8 @@
  * When main returns, or something is raised and not caught, or all are asleep, the program is over: what is
  * left is raised GreenletExit where it waits, so that finally and with do their work.
  *
- * Concurrency: a program is its thread's. `running` is per thread; it is the binding's only variable.
+ * Concurrency: a program is its thread's. `running` is per thread. With `noted` in py_wait.c, and greenlet's
+ * table of functions, which never changes, it is all there is outside of the module's state.
  * Go: main and schedule in proc.go; in Go nothing is unwound at the end.
  */
 #include "python/py_goroutine.h"
@@ -538,11 +539,17 @@ PyObject *num_goroutine(PyObject *module, PyObject *unused)
     return PyLong_FromUnsignedLongLong(runs ? gomem_num_goroutine(p->s) : 0);
 }
 
-static bool import_greenlet(void)
+/* Each interpreter asks for itself: greenlet refuses those in which it cannot work. */
+static bool import_greenlet(struct state *st)
 {
-    if (_PyGreenlet_API == NULL)
-        PyGreenlet_Import();
-    return _PyGreenlet_API != NULL;
+    if (st->has_greenlet)
+        return true;
+    void **api = PyCapsule_Import("greenlet._C_API", 0);
+    if (api == NULL)
+        return false;
+    _PyGreenlet_API = api;
+    st->has_greenlet = true;
+    return true;
 }
 
 static bool open_program(struct program *p, struct state *st)
@@ -578,7 +585,7 @@ static void close_program(struct program *p)
 PyObject *run_program(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     struct state *st = PyModule_GetState(module);
-    if (!check_callable("gomem.run", args, nargs) || !import_greenlet() || !thread_note(st))
+    if (!check_callable("gomem.run", args, nargs) || !import_greenlet(st) || !thread_note(st))
         return NULL;
     if (running != NULL && running->st == st) {
         PyErr_SetString(PyExc_RuntimeError, "gomem.run: a program runs in this thread already; "

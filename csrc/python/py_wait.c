@@ -33,7 +33,7 @@ uint64_t next_seed(struct state *st)
 
 /* --- Callers of threads --- */
 
-/* The id of the last thread that was noted to use channels, so that most calls need not ask. */
+/* Of this thread it is noted there that it uses channels: most calls need not ask. */
 static _Thread_local struct state *noted __attribute__((tls_model("initial-exec")));
 
 bool thread_note(struct state *st)
