@@ -20,7 +20,9 @@ from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
 CSRC = ROOT / "csrc"
-CORE_ROOMS = ["platform", "heap", "sched", "gc", "object", "gotrace", "runtime", "replay"]
+CORE_ROOMS = [
+    "platform", "heap", "sched", "gc", "object", "sync", "gotrace", "runtime", "replay",
+]  # fmt: skip
 
 WARNINGS = ["-Wall", "-Wextra", "-Werror"]
 SANITIZE = ["-O1", "-g", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all"]
@@ -53,6 +55,13 @@ def profile() -> str:
     if name not in PROFILES:
         raise SystemExit(f"GOMEM_BUILD must be one of {', '.join(PROFILES)}, not {name!r}")
     return name
+
+
+def greenlet_include() -> str:
+    """Where greenlet/greenlet.h is: beside the package."""
+    import greenlet
+
+    return str(Path(greenlet.__file__).resolve().parent.parent)
 
 
 def sources(*rooms: str) -> list[str]:
@@ -115,7 +124,10 @@ class CachedBuildExt(build_ext):
     def compile_source(self, source: str) -> Path:
         command = compile_command(self.cc, profile()) + shlex.split(os.environ.get("CFLAGS", ""))
         if source.startswith(("csrc/python", "csrc/testing")):
-            command += ["-I", sysconfig.get_path("include")]
+            command += ["-I", sysconfig.get_path("include"), "-isystem", greenlet_include()]
+        if source.startswith("csrc/python") and profile() == "asan":
+            # Greenlets copy the stack, functions of the binding included: it has no red zones there.
+            command += ["--param", "asan-stack=0"]
         objects = ROOT / "build" / f"{profile()}-{sysconfig.get_config_var('SOABI')}"
         return compile_file(source, objects, command)
 

@@ -81,6 +81,7 @@ COLLECTORS = Suite(
     (BOEHM, MALLOCS[1]),
     "gocollected",
 )
+CHANNELS = Suite("sync", ("sync_main.c", "support.c"), (), "gosync")
 
 
 @dataclass

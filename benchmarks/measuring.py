@@ -199,7 +199,7 @@ class ManyFigures:
                     if all(figure.key in run for run in runs)}  # fmt: skip
             if "gomem" not in have:
                 raise ValueError(f"gomem's program says nothing of {figure.key}")
-            name = f"{self.name}: {figure.name}" if figure.name else self.name
+            name = ": ".join(part for part in (self.name, figure.name) if part)
             rows += _rows(self.group, name, figure, have)
         return rows
 

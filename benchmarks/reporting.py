@@ -28,6 +28,8 @@ QUESTIONS = {
     "pauses": "Stops of the world while a graph of that size lives and changes",
     "barrier": "The write barrier",
     "workers": "Marking with two workers",
+    "goroutines": "From Python (ns an item)",
+    "channels": "In C, beside Go with GOMAXPROCS=1 (ns an item)",
 }
 HEADINGS = ("name", "gomem", "peer", "", "ratio", "spread", "target", "")
 

@@ -1125,6 +1125,140 @@ GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_pool_put(struct gomem_proc *p,
                                                           const struct gomem_interface *x,
                                                           struct gomem_error *err);
 
+/* --- Goroutines ---
+ *
+ * A scheduler has the goroutines of one program and says which of them runs next; how one runs is its
+ * driver's business. Who blocks on a channel has a gomem_g: a goroutine's, or a thread's own. Operations
+ * never wait: they answer an outcome. After GOMEM_PARK the driver lets others run until the g is runnable
+ * again (gomem_next) or awake (gomem_thread_wait), and then calls gomem_finish. */
+
+struct gomem_scheduler;
+struct gomem_g;
+
+enum gomem_outcome {
+    GOMEM_DONE,
+    GOMEM_PARK,        /* somebody else will finish it: gomem_finish, when the g goes on */
+    GOMEM_PANICS,      /* gomem_panic_text */
+    GOMEM_WOULD_BLOCK, /* it was not to wait */
+};
+
+enum gomem_g_state {
+    GOMEM_G_IDLE,
+    GOMEM_G_RUNNABLE,
+    GOMEM_G_RUNNING,
+    GOMEM_G_WAITING,
+    GOMEM_G_DEAD,
+};
+
+enum gomem_wait_reason {
+    GOMEM_WAIT_NONE,
+    GOMEM_WAIT_CHAN_RECEIVE_NIL,
+    GOMEM_WAIT_CHAN_SEND_NIL,
+    GOMEM_WAIT_SELECT,
+    GOMEM_WAIT_SELECT_NO_CASES,
+    GOMEM_WAIT_CHAN_RECEIVE,
+    GOMEM_WAIT_CHAN_SEND,
+};
+
+/* Where something was created: the library only hands it back. */
+struct gomem_site {
+    void *where;
+    int32_t place;
+};
+
+/* runners: how many threads may run goroutines at a time, 1 to 1024. seed: of what select chooses. */
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_scheduler_new(uint32_t runners, uint64_t seed,
+                                                               struct gomem_scheduler **out,
+                                                               struct gomem_error *err);
+/* The last call: nobody runs, and no g of it waits in a queue of anything. */
+GOMEM_API void gomem_scheduler_delete(struct gomem_scheduler *s);
+/* A new goroutine, which a runner may take at once. by: who says `go`, or NULL. data: the driver's. NULL: out of
+ * memory. A runner is used by one thread at a time. */
+GOMEM_API struct gomem_g *gomem_go(struct gomem_scheduler *s, uint32_t runner, struct gomem_g *by,
+                                   struct gomem_site site, void *data);
+/* The goroutine that runs next, now running; NULL: there is none. */
+GOMEM_API struct gomem_g *gomem_next(struct gomem_scheduler *s, uint32_t runner);
+/* The running one goes behind all others: gosched. */
+GOMEM_API void gomem_yield(struct gomem_g *g);
+/* The running one has ended. */
+GOMEM_API void gomem_end(struct gomem_g *g);
+/* Sleeps until gomem_next may have one, or gomem_scheduler_wake, or timeout_ns have passed (negative: never). */
+GOMEM_API void gomem_wait_for_work(struct gomem_scheduler *s, uint32_t runner, int64_t timeout_ns);
+/* Is there a goroutine that could run? Another thread may ask; it is a guess then. */
+GOMEM_API bool gomem_has_work(const struct gomem_scheduler *s);
+GOMEM_API void gomem_scheduler_wake(struct gomem_scheduler *s);
+GOMEM_API uint64_t gomem_num_goroutine(const struct gomem_scheduler *s);
+/* Those that are not dead, in the order in which they were first made; the first g: NULL before it. They
+ * may change meanwhile unless nobody runs. */
+GOMEM_API struct gomem_g *gomem_each_g(struct gomem_scheduler *s, struct gomem_g *last);
+/* Walks everything; aborts if an invariant is broken. Nobody runs. */
+GOMEM_API void gomem_scheduler_verify(struct gomem_scheduler *s);
+
+GOMEM_API void *gomem_g_data(const struct gomem_g *g);
+GOMEM_API uint64_t gomem_g_id(const struct gomem_g *g);
+GOMEM_API uint64_t gomem_g_parent(const struct gomem_g *g);
+GOMEM_API struct gomem_site gomem_g_site(const struct gomem_g *g);
+GOMEM_API enum gomem_g_state gomem_g_state(const struct gomem_g *g);
+/* What Go prints between brackets: "running", "chan receive". */
+GOMEM_API const char *gomem_g_status(const struct gomem_g *g);
+/* After GOMEM_PANICS: the text. */
+GOMEM_API const char *gomem_panic_text(const struct gomem_g *g);
+
+/* A g for a thread that runs no goroutines, for one operation after the other. NULL: out of memory. */
+GOMEM_API struct gomem_g *gomem_thread_new(uint64_t seed);
+GOMEM_API void gomem_thread_delete(struct gomem_g *g);
+/* Sleeps until the parked operation is finished: true; false: timeout_ns have passed, or a signal came. */
+GOMEM_API GOMEM_MUST_USE bool gomem_thread_wait(struct gomem_g *g, int64_t timeout_ns);
+
+/* What was parked is finished: DONE or PANICS. *index: the case, of a select; *ok: as of gomem_chan_recv. */
+GOMEM_API enum gomem_outcome gomem_finish(struct gomem_g *g, uint32_t *index, bool *ok);
+/* A parked operation will not happen: true, and the g is running. false: somebody has finished it; the g
+ * becomes runnable, or awake, as ever. */
+GOMEM_API GOMEM_MUST_USE bool gomem_cancel(struct gomem_g *g);
+
+/* --- Channels ---
+ *
+ * A channel that is not in a heap: its elements are memory of a fixed size that is copied, without pointers
+ * into any heap. NULL is a nil channel. */
+
+struct gomem_chan;
+
+struct gomem_case {
+    struct gomem_chan *chan; /* NULL: never ready */
+    void *elem;              /* what is sent, or where to */
+    bool send;
+};
+
+/* GOMEM_PANIC: the buffer is larger than Go allows; GOMEM_INVALID_VALUE: elements of 64 KiB and more. */
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_chan_new(size_t elem_size, int64_t cap,
+                                                          struct gomem_chan **out,
+                                                          struct gomem_error *err);
+/* pre: nobody uses it any more. Elements that are left are the caller's to take out (gomem_chan_drain). */
+GOMEM_API void gomem_chan_delete(struct gomem_chan *c);
+/* elem is read or written until the operation is finished. block: wait, rather than answer WOULD_BLOCK. */
+GOMEM_API enum gomem_outcome gomem_chan_send(struct gomem_g *g, struct gomem_chan *c,
+                                             const void *elem, bool block);
+/* *ok: something was received; else the channel is closed, and elem zeroed. */
+GOMEM_API enum gomem_outcome gomem_chan_recv(struct gomem_g *g, struct gomem_chan *c, void *elem,
+                                             bool block, bool *ok);
+GOMEM_API enum gomem_outcome gomem_chan_close(struct gomem_g *g, struct gomem_chan *c);
+GOMEM_API uint64_t gomem_chan_len(const struct gomem_chan *c);
+GOMEM_API uint64_t gomem_chan_cap(const struct gomem_chan *c);
+GOMEM_API bool gomem_chan_closed(const struct gomem_chan *c);
+/* The i-th element of those in the buffer; NULL: there are not as many. While nobody uses the channel. */
+GOMEM_API const void *gomem_chan_peek(const struct gomem_chan *c, uint64_t i);
+/* Takes the first element out of the buffer; false: empty. */
+GOMEM_API bool gomem_chan_drain(struct gomem_chan *c, void *elem);
+/* Aborts if an invariant is broken. */
+GOMEM_API void gomem_chan_verify(struct gomem_chan *c);
+
+/* Makes room for a select of n cases, at most 65536: before it, and none is needed after it until a larger
+ * one. false: out of memory. */
+GOMEM_API GOMEM_MUST_USE bool gomem_select_reserve(struct gomem_g *g, uint32_t n);
+/* One of the cases that are ready, chosen at random. *index: which. The cases may go after PARK. */
+GOMEM_API enum gomem_outcome gomem_select(struct gomem_g *g, const struct gomem_case *cases,
+                                          uint32_t n, bool block, uint32_t *index, bool *ok);
+
 /* --- About the library --- */
 
 /* How the library was built: "release", "debug", "check", ... and its check level. */

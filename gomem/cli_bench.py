@@ -36,7 +36,8 @@ def _run(args: argparse.Namespace) -> int:
 
 def add_parser(commands: Any) -> None:
     p = commands.add_parser("bench", help="measure gomem against Go and others")
-    p.add_argument("topic", choices=["alloc", "gc"], help="allocation, or the collector")
+    p.add_argument("topic", choices=["alloc", "gc", "sync"],
+                   help="allocation, the collector, or goroutines and channels")  # fmt: skip
     p.add_argument("--quick", action="store_true", help="a coarse answer in under a minute")
     p.add_argument("--json", metavar="PATH", help="also write the rows as JSON; - is stdout")
     p.set_defaults(run=_run)

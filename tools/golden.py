@@ -8,6 +8,7 @@ finalizers.json      what small programs with finalizers, cleanups and weak poin
 pacer.json           what Go's pacer does in the scenarios of its own tests, cycle by cycle
 pacer_settings.json  and when its settings change at any moment
 values/*.json        slices, maps, buffers, strings, pools, panics, results of benchmarks: measured
+sync.json            panics of channels, reports of deadlocks, orders of goroutines
 sorts.json           orders in which slices.SortFunc leaves elements of which some are equal
 
 The first is read from GOROOT, that of the pacer from the log of Go's tests, the others are what the
@@ -126,6 +127,7 @@ def everything() -> dict[str, Any]:
         "finalizers": printed("golden_finalizers.go"),
         "pacer": {"random": measured["random"], "scenarios": pacer()},
         "pacer_settings": settings(),
+        "sync": printed("golden_sync.go"),
         "sorts": printed("golden_sorts.go"),
     }
 

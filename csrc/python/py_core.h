@@ -29,7 +29,7 @@
 struct state {
     PyTypeObject *heap_type, *ref_type, *roots_type, *type_type, *size_classes_type, *trace_type,
         *replay_type, *weak_type, *slice_type, *string_type, *builder_type, *buffer_type,
-        *map_type, *map_iter_type, *pool_type;
+        *map_type, *map_iter_type, *pool_type, *chan_type, *send_chan_type, *recv_chan_type;
     PyObject *error;           /* gomem.Error */
     PyObject *invalid_pointer; /* gomem.InvalidPointerError */
     PyObject *heap_closed;     /* gomem.HeapClosedError */
@@ -40,6 +40,14 @@ struct state {
     PyObject *panic;           /* gomem.PanicError, and its kinds: */
     PyObject *bounds, *unhashable;
     PyObject *basic_types;     /* dict: name -> Type */
+    PyObject *bystanders;      /* set of ids of threads that were here first and have not used a channel */
+    struct caller *callers;    /* that can be used again, by any thread */
+    struct sleeper *sleepers;  /* threads that sleep in an operation, and programs that do */
+    uint64_t seed;             /* of what selects choose */
+    bool has_greenlet;         /* it was imported */
+#ifdef Py_GIL_DISABLED
+    PyMutex mutex;             /* of callers, sleepers, seed */
+#endif
 };
 
 struct py_ref;
@@ -152,7 +160,7 @@ struct py_replay {
 /* py_module.c */
 struct state *state_of_type(PyTypeObject *type);
 
-/* Calls a function of a Python module of the package with one argument. */
+/* Calls a function of a Python module of the package with one argument, or those in a tuple. */
 PyObject *call_python(const char *module, const char *function, PyObject *arg);
 
 /* py_errors.c: sets the exception for a status, and returns NULL. */

@@ -4,6 +4,7 @@
  * On free-threaded builds from 3.14 on it runs without the GIL.
  * Go: no counterpart.
  */
+#include "python/py_goroutine.h"
 #include "python/py_values.h"
 
 static struct PyModuleDef module_def;
@@ -79,11 +80,42 @@ static PyObject *time_buckets(PyObject *module, PyObject *unused)
     return list;
 }
 
+#define RUN_DOC                                                                                    \
+    "run(main, /, *args, **kwargs)\n--\n\n"                                                        \
+    "Calls main as the first goroutine of a program, and gives back what it returns.\n\n"           \
+    "The program is over when main returns: goroutines that still wait are then raised GreenletExit\n" \
+    "where they do (Go would just stop). What a goroutine raises and does not catch ends it, too, and is\n" \
+    "raised here. When all goroutines are asleep, and no other thread could wake one, FatalError is, with\n" \
+    "Go's report. One program at a time runs in a thread; others may run theirs, and share channels."
+#define GO_DOC                                                                                     \
+    "go(function, /, *args, **kwargs)\n--\n\n"                                                    \
+    "Begins a goroutine that calls the function, in a copy of the current context (contextvars). It runs\n" \
+    "when this one waits, and before those begun earlier (Go: go f(x)). Raises RuntimeError outside of run."
+#define GOSCHED_DOC                                                                                \
+    "gosched()\n--\n\n"                                                                            \
+    "Lets all other goroutines run that can; outside of run, other threads (Go: runtime.Gosched)."
+#define NUM_DOC                                                                                    \
+    "num_goroutine()\n--\n\n"                                                                      \
+    "How many goroutines this program has; 0 outside of run (Go: runtime.NumGoroutine)."
+#define SELECT_DOC                                                                                 \
+    "select(*cases, default=False)\n--\n\n"                                                       \
+    "Does one of several channel operations, and waits until one can be done.\n\n"                  \
+    "A case is a channel to receive from, a tuple (channel, value) to send, or has None for a channel and is\n" \
+    "never ready. Of those that are ready one is chosen at random, all alike. Gives (index of the case,\n" \
+    "value, ok): as recv_ok does, or None and False for a send. With default=True it does not wait, and\n" \
+    "the index is -1 if no case is ready. Raises as send does, TypeError for what is no case, and\n" \
+    "FatalError if nobody could ever wake it."
+
 static PyMethodDef module_methods[] = {
     {"build_info", build_info, METH_NOARGS, NULL},
     {"size_class_rules", rules, METH_O, NULL},
     {"wait_bell", wait_bell, METH_O, NULL},
     {"time_buckets", time_buckets, METH_NOARGS, NULL},
+    {"run", (PyCFunction)(void (*)(void))run_program, METH_FASTCALL | METH_KEYWORDS, RUN_DOC},
+    {"go", (PyCFunction)(void (*)(void))go, METH_FASTCALL | METH_KEYWORDS, GO_DOC},
+    {"gosched", gosched, METH_NOARGS, GOSCHED_DOC},
+    {"num_goroutine", num_goroutine, METH_NOARGS, NUM_DOC},
+    {"select", (PyCFunction)(void (*)(void))select_case, METH_FASTCALL | METH_KEYWORDS, SELECT_DOC},
     {NULL, NULL, 0, NULL},
 };
 
@@ -120,13 +152,16 @@ static int module_exec(PyObject *module)
         {&st->map_type, &map_spec, "Map"},
         {&st->pool_type, &pool_spec, "Pool"},
         {&st->map_iter_type, &map_iter_spec, "MapIterator"},
+        {&st->chan_type, &chan_spec, "Chan"},
+        {&st->send_chan_type, &send_view_spec, "SendChan"},
+        {&st->recv_chan_type, &recv_view_spec, "RecvChan"},
     };
     for (size_t i = 0; i < Py_ARRAY_LENGTH(types); i++) {
         *types[i].slot = add_type(module, types[i].spec, types[i].name);
         if (*types[i].slot == NULL)
             return -1;
     }
-    return types_init(module, st);
+    return goroutines_init(st) < 0 ? -1 : types_init(module, st);
 }
 
 static int module_traverse(PyObject *module, visitproc visit, void *arg)
@@ -158,6 +193,10 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->bounds);
     Py_VISIT(st->unhashable);
     Py_VISIT(st->basic_types);
+    Py_VISIT(st->bystanders);
+    Py_VISIT(st->chan_type);
+    Py_VISIT(st->send_chan_type);
+    Py_VISIT(st->recv_chan_type);
     return 0;
 }
 
@@ -190,12 +229,17 @@ static int module_clear(PyObject *module)
     Py_CLEAR(st->bounds);
     Py_CLEAR(st->unhashable);
     Py_CLEAR(st->basic_types);
+    Py_CLEAR(st->bystanders);
+    Py_CLEAR(st->chan_type);
+    Py_CLEAR(st->send_chan_type);
+    Py_CLEAR(st->recv_chan_type);
     return 0;
 }
 
 static void module_free(void *module)
 {
     (void)module_clear(module);
+    goroutines_end(PyModule_GetState(module));
 }
 
 static PyModuleDef_Slot module_slots[] = {

@@ -63,6 +63,16 @@ def test_stress_heap(profile: str, args: tuple[str, ...]) -> None:
     assert "stress_heap:" in succeeds(cdriver.build("stress_heap", profile), *args)
 
 
+# threads, rounds
+GOROUTINES = {"check": ("4", "20000"), "asan": ("3", "8000"), "tsan": ("4", "6000")}
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_goroutines(profile: str) -> None:
+    program = cdriver.build("goroutine_test", profile)
+    assert "goroutine_test: ok" in succeeds(program, *GOROUTINES[profile])
+
+
 # --- The lock order checker ---
 
 

@@ -298,6 +298,21 @@ def few(n: Any) -> Any:
     return 7 if isinstance(n, int) and n > 10**5 else n
 
 
+def exchange(c: gomem.Chan[Any], a: Any, b: Any) -> None:
+    """Goroutines that send one and receive the other, and a channel with what is left."""
+
+    def main() -> None:
+        gomem.go(c.send, a)
+        gomem.go(lambda: gomem.select((c, b), c))
+        c.try_send(b)
+        c.recv()
+        c.send_only().send(a)
+        c.recv_only().try_recv()
+        c.send(b)
+
+    gomem.run(main)
+
+
 CALLS: dict[str, Callable[..., Any]] = {
     "alloc": lambda w, a, b: w.refs.append(w.heap.alloc(a, noscan=b)),
     "alloc2": lambda w, a, b: w.heap.alloc(a, b),
@@ -442,6 +457,16 @@ CALLS: dict[str, Callable[..., Any]] = {
     "pool": lambda w, a, b: (w.value(12).put(a), w.value(12).get(), w.value(12).put(b)),
     "pool2": lambda w, a, b: gomem.Pool(a, heap=b),
     "make_chan": lambda w, a, b: w.heap.make_chan(a, b),
+    "chan": lambda w, a, b: gomem.Chan(a, b),
+    "chan2": lambda w, a, b: (gomem.Chan(object, few(a)).send(b), gomem.Chan.nil(a).close()),
+    "chan ops": lambda w, a, b: exchange(gomem.Chan(object, 1), a, b),
+    "chan ops2": lambda w, a, b: exchange(gomem.Chan("float64", 2), a, b),
+    "chan ops3": lambda w, a, b: exchange(gomem.Chan(int, 2), a, b),
+    "go": lambda w, a, b: gomem.run(lambda: (gomem.go(a), gomem.go(len, b), gomem.gosched())),
+    "run": lambda w, a, b: (gomem.run(a), gomem.run(len, b)),
+    "select": lambda w, a, b: gomem.select(a, b, default=True),
+    "select2": lambda w, a, b: gomem.select((a, b), (gomem.Chan(object), a), default=b),
+    "select3": lambda w, a, b: gomem.select((gomem.Chan(object, 1), a), a),
     "types": lambda w, a, b: (gomem.map_of(a, b), gomem.slice_of(a)),
     "allocs_per_run": lambda w, a, b: gomem.allocs_per_run(a, runs=few(b), heap=w.heap),
     "benchmem": lambda w, a, b: gomem.benchmem(a, heap=w.heap, name=b, benchtime="2x", show=False),

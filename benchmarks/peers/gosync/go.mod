@@ -1,0 +1,3 @@
+module gomem/benchmarks/peers/gosync
+
+go 1.22
