@@ -133,9 +133,13 @@ void assist_on_slow_path(void *arg, struct mcache *c, size_t bytes)
         assist(gc, gp);
         return;
     }
+    if (load_relaxed(&gc->h->gc.limited))
+        pace_follow_limit(gc);
+    uint64_t at = load_relaxed(&gc->h->gc.trigger), live = load_relaxed(&gc->h->gc.heap_live);
+    if (live < at)
+        return;
     bool asked = gc_trigger(gc);
-    uint64_t at = load_relaxed(&gc->h->gc.trigger);
-    if (load_relaxed(&gc->h->gc.heap_live) <= at + at / BEHIND_SHARE)
+    if (live <= at + at / BEHIND_SHARE)
         return;
     /* Well beyond the trigger, and still nothing. What the last cycle has left to sweep comes first; else the
      * collector's thread waits for a CPU. */

@@ -71,6 +71,7 @@ static void revise_locked(struct gc *gc)
 void pace_commit_locked(struct gc *gc, uint64_t heap_live)
 {
     struct mheap *h = gc->h;
+    store_relaxed(&h->gc.limited, gc->pacer.memory.limit != UINT64_MAX);
     pacer_commit(&gc->pacer, sweep_done(h), heap_live);
     set_trigger_locked(gc);
     if (load_relaxed(&h->gc.phase) == GC_MARK) {
@@ -79,6 +80,14 @@ void pace_commit_locked(struct gc *gc, uint64_t heap_live)
     }
     scavenge_pace(h, gc->pacer.memory.limit, pacer_heap_goal(&gc->pacer), gc->pacer.last_heap_goal,
                   gc->last_heap_inuse);
+}
+
+void pace_follow_limit(struct gc *gc)
+{
+    if (!lock_try(&gc->lock))
+        return;
+    set_trigger_locked(gc);
+    unlock(&gc->lock);
 }
 
 void pace_start_cycle(struct gc *gc)

@@ -16,6 +16,9 @@
 void pace_commit_locked(struct gc *gc, uint64_t heap_live);
 /* All Ps tell what they have taken. pre: the world is stopped. */
 void pace_report_all(struct gc *gc);
+/* What is mapped and what is not in use has changed, and with it what a memory limit leaves for the heap: a new
+ * trigger, unless another makes it right now. */
+void pace_follow_limit(struct gc *gc);
 /* Marking begins. pre: the world is stopped; roots are known. */
 void pace_start_cycle(struct gc *gc);
 /* New estimates during marking, unless another makes them right now. */

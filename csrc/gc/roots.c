@@ -138,6 +138,13 @@ size_t roots_scan_frames(struct roots *r, struct marker *m)
     return n;
 }
 
+void roots_close(struct roots *r)
+{
+    lock(&r->lock);
+    r->marking = false;
+    unlock(&r->lock);
+}
+
 void roots_finish(struct roots *r)
 {
     lock(&r->lock);

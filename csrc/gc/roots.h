@@ -22,7 +22,7 @@ struct roots {
     struct gomem_shadow_stack *stacks; /* under lock */
     struct gomem_root_table *next;     /* under lock: to be scanned next; NULL: all are */
     size_t at;                         /* under lock: its first slot not scanned yet */
-    bool marking;                      /* under lock: tables that are added now are late */
+    bool marking;                      /* under lock: tables that are added now are late; not once closed */
     size_t nlate;                      /* under lock: late tables not scanned yet */
     struct marker marker;              /* under lock: for tables that go while marking goes on */
     uint64_t slots;                    /* atomic: in all tables */
@@ -39,6 +39,9 @@ void roots_remove_stack(struct roots *r, struct gomem_shadow_stack *s);
 /* Marking begins, or ends. pre: the world is stopped. */
 void roots_start(struct roots *r, struct marker *m);
 void roots_finish(struct roots *r);
+/* The heap goes, perhaps while marking goes on in steps: nothing that is added or removed later is scanned. pre:
+ * the world is stopped for good. */
+void roots_close(struct roots *r);
 /* Greys what frames point to, as roots_start does; how many slots they have. pre: the world is stopped. */
 size_t roots_scan_frames(struct roots *r, struct marker *m);
 /* Are there tables to scan? */

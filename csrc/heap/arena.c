@@ -107,8 +107,6 @@ static void arena_forget(struct mheap *h, uintptr_t base, size_t n)
 /* Reserved address space for at least n bytes, with its arenas entered in the map; 0 if refused. */
 static uintptr_t arena_reserve(struct mheap *h, size_t n)
 {
-    if (!reserve_indexes(h, n / ARENA_BYTES))
-        return 0;
     uintptr_t base = reserve_at_hint(h, n);
     if (base == 0) {
         base = (uintptr_t)os_reserve_aligned(&h->om, n, ARENA_BYTES, "heap");
@@ -116,6 +114,12 @@ static uintptr_t arena_reserve(struct mheap *h, size_t n)
             return 0;
         /* From now on try below and above it; without room for hints the OS chooses again. */
         (void)(hint_add(h, base, true) && hint_add(h, base + n, false));
+    }
+    /* Much at once may be more than the machine has: that is found out before anything is written for it. */
+    if ((n > ARENA_BYTES && !os_may_map(&h->om, (void *)base, n)) ||
+        !reserve_indexes(h, n / ARENA_BYTES)) {
+        os_unreserve(&h->om, (void *)base, n);
+        return 0;
     }
     for (size_t i = base >> LOG_ARENA_BYTES; i < (base + n) >> LOG_ARENA_BYTES; i++) {
         struct heap_arena *a =

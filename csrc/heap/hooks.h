@@ -25,6 +25,7 @@ struct heap_gc {
     uint64_t heap_live; /* atomic: bytes that were marked last time, and taken by Ps since */
     uint64_t heap_scan; /* atomic: of these, bytes that may have to be scanned; not counted while marking */
     int64_t garbage;    /* atomic: bytes that the last cycle found dead, not swept yet; a guess */
+    uint32_t limited;   /* atomic: there is a memory limit: the trigger changes with all memory, the hook looks */
     uint32_t cpu_limited; /* atomic: the collector uses too much CPU: nobody scavenges for an allocation */
     void (*on_slow_path)(void *gc, struct mcache *c, size_t bytes); /* const once Ps run; or NULL */
     void *gc;

@@ -25,7 +25,7 @@ static NOINLINE void *refill_typed(struct mcache *c, size_t size, const struct t
     return mcache_refill(c, sc) ? malloc_typed(c, size, type) : NULL;
 }
 
-static struct mspan *take_large(struct mcache *c, size_t size, bool noscan)
+static struct mspan *take_large(struct mcache *c, size_t size, bool noscan, bool zeroed)
 {
     struct mheap *h = c->heap;
     if (size > MAX_ALLOC)
@@ -45,14 +45,22 @@ static struct mspan *take_large(struct mcache *c, size_t size, bool noscan)
         fetch_or_relaxed(&s->mark_bits[0], 1);
     spin_lock(&s->lock);
     mcentral_place_and_unlock(h, c, s, false); /* where the sweeper finds it */
-    if (s->needzero)
+    if (s->needzero && zeroed)
         memset((void *)s->base, 0, size);
     return s;
 }
 
 static NOINLINE void *malloc_large_noscan(struct mcache *c, size_t size)
 {
-    struct mspan *s = take_large(c, size, true);
+    struct mspan *s = take_large(c, size, true, true);
+    return s == NULL ? NULL : (void *)s->base;
+}
+
+void *malloc_unzeroed(struct mcache *c, size_t size)
+{
+    if (size <= c->size_classes.max_small_size - MALLOC_HEADER_SIZE)
+        return malloc_noscan(c, size);
+    struct mspan *s = take_large(c, size, true, false);
     return s == NULL ? NULL : (void *)s->base;
 }
 
@@ -96,7 +104,7 @@ static void *malloc_with_header(struct mcache *c, size_t size, const struct type
 
 static void *malloc_large_typed(struct mcache *c, size_t size, const struct type *type)
 {
-    struct mspan *s = take_large(c, size, false);
+    struct mspan *s = take_large(c, size, false, true);
     if (s == NULL)
         return NULL;
     store_release(&s->large_type, type); /* with object_word_is_pointer's acquire */

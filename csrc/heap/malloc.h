@@ -23,6 +23,8 @@
 
 /* A zeroed object without pointers; NULL if the heap cannot grow or size exceeds MAX_ALLOC. */
 void *malloc_noscan(struct mcache *c, size_t size);
+/* The same for who writes all of it, or keeps account of how far: if it is large, its contents are undefined. */
+void *malloc_unzeroed(struct mcache *c, size_t size);
 /* A zeroed object of size bytes: one t, or an array of them. pre: size is a multiple of t->size. */
 void *malloc_typed(struct mcache *c, size_t size, const struct type *t);
 

@@ -389,7 +389,8 @@ static NOINLINE void report(struct mcache *c)
     if (live >= load_relaxed(&gc->trigger) && load_relaxed(&gc->phase) == GC_OFF)
         live = without_frees(c, live);
     if (gc->on_slow_path != NULL &&
-        (live >= load_relaxed(&gc->trigger) || load_relaxed(&gc->phase) == GC_MARK))
+        (live >= load_relaxed(&gc->trigger) || load_relaxed(&gc->limited) != 0 ||
+         load_relaxed(&gc->phase) == GC_MARK))
         gc->on_slow_path(gc->gc, c, bytes);
 }
 

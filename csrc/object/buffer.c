@@ -62,7 +62,7 @@ enum gomem_status builder_grow(struct p *p, struct builder *b, int64_t n, struct
     if (__builtin_add_overflow(2 * b->buf.cap, n, &size) || (uint64_t)size > MAX_ALLOC)
         return error_set(err, GOMEM_PANIC, "runtime error: makeslice: len out of range");
     size = (int64_t)round_up_size(&p->mcache->size_classes, (size_t)size, true);
-    char *array = malloc_noscan(p->mcache, (size_t)size);
+    char *array = malloc_unzeroed(p->mcache, (size_t)size);
     if (array == NULL)
         return no_memory(err, (uint64_t)size);
     if (b->buf.len > 0)

@@ -16,7 +16,7 @@ const uint64_t small_integers[256] = {SIXTY(0), SIXTY(64), SIXTY(128), SIXTY(192
 /* Room for a string of n bytes. */
 static enum gomem_status new_bytes(struct p *p, int64_t n, char **out, struct gomem_error *err)
 {
-    *out = (uint64_t)n > MAX_ALLOC ? NULL : malloc_noscan(p->mcache, (size_t)n);
+    *out = (uint64_t)n > MAX_ALLOC ? NULL : malloc_unzeroed(p->mcache, (size_t)n);
     return *out == NULL ? no_memory(err, (uint64_t)n) : GOMEM_OK;
 }
 

@@ -22,7 +22,8 @@
 /* From Linux 5.17's headers, which the build machine may not have. */
 enum { PR_SET_VMA_ = 0x53564d41, PR_SET_VMA_ANON_NAME_ = 0 };
 
-enum { ANONYMOUS = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE };
+/* Without MAP_NORESERVE: what is far more than the machine has is refused at once, as Go's is. */
+enum { ANONYMOUS = MAP_PRIVATE | MAP_ANONYMOUS };
 
 /* Is this call, of the given kind, one of those the fault plan refuses? */
 static bool refused(struct os_mem *om, enum os_call kind)
@@ -223,6 +224,14 @@ bool os_map(struct os_mem *om, void *p, size_t size, struct os_stat *stat, const
     if (stat != NULL)
         os_stat_add(stat, (int64_t)size);
     set_name(p, size, name);
+    return true;
+}
+
+bool os_may_map(struct os_mem *om, void *p, size_t size)
+{
+    if (refused(om, OS_CALL_MAP) || map_anonymous(p, size, PROT_READ | PROT_WRITE, MAP_FIXED) != p)
+        return false;
+    (void)map_anonymous(p, size, PROT_NONE, MAP_FIXED);
     return true;
 }
 

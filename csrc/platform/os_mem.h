@@ -86,6 +86,8 @@ void os_unreserve(struct os_mem *om, void *p, size_t size);
 /* pre: page aligned, Reserved. false when refused (still Reserved). stat may be NULL. */
 MUST_USE bool os_map(struct os_mem *om, void *p, size_t size, struct os_stat *stat,
                      const char *name);
+/* Could as much be mapped there? pre: as os_map; it stays Reserved. */
+MUST_USE bool os_may_map(struct os_mem *om, void *p, size_t size);
 /* Undoes os_map, and os_used for `ready` bytes of it; never fails. */
 void os_unmap(struct os_mem *om, void *p, size_t size, size_t ready, struct os_stat *stat);
 /* Counts `prepared` more bytes as Ready. pre: of [p, p + size) that many are Prepared, the rest are

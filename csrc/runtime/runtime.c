@@ -105,6 +105,7 @@ void gomem_runtime_close(struct gomem_runtime *rt)
     }
     scavenger_end(rt);
     finalizers_end(rt->heap);
+    roots_close(&rt->gc->roots);
     sched_close(&rt->sched);
     mheap_destroy(rt->heap);
     rt->heap = NULL;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -293,3 +294,22 @@ def test_no_p_is_held_while_an_exception_is_made(python: Any) -> None:
         heap.verify()
         """
     )
+
+
+@pytest.mark.skipif(
+    Path("/proc/sys/vm/overcommit_memory").read_text().strip() == "1",
+    reason="the system promises any amount of memory",
+)
+def test_more_than_the_machine_has_is_refused_at_once() -> None:
+    with gomem.Heap(procs=1) as heap:
+        before = heap.stats()
+        for size in (2**44, 2**46):
+            with pytest.raises(MemoryError):
+                heap.alloc(size)
+        with pytest.raises(MemoryError):
+            heap.make_slice("int", 2**42)
+        # Nothing was written down for it: a TiB has 18 GiB of tables.
+        after = heap.stats()
+        assert after.sys - before.sys < 2**20
+        heap.verify()
+        assert heap.alloc(2**20).size == 2**20

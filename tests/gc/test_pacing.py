@@ -442,3 +442,13 @@ def test_settings_while_it_marks_and_while_it_sweeps(heap: gomem.Heap) -> None:
         assert heap.stats().next_gc == goal
     assert list(heap.gc_cycles()["goal"])[-1] == goals[-1]
     del keep
+
+
+def test_a_limit_is_for_all_memory_there_is_now() -> None:
+    """What the heap has beside its objects grows until the first cycle begins, and takes from what the
+    limit leaves to them: the trigger is not what it was when the heap was new."""
+    with gomem.Heap(procs=1, gogc="off", memory_limit="40MiB") as heap:
+        while heap.stats().num_gc < 3:
+            heap.alloc_many([16, 64, 256] * 2000, noscan=False)
+        cycles = heap.gc_cycles()
+        assert all(cycles["trigger"] <= cycles["goal"])

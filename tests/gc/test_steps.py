@@ -548,3 +548,20 @@ def test_wrong_barriers() -> None:
         gomem.Heap(procs=1, barrier="yuasa")
     with pytest.raises(TypeError, match="must be a string, not int"):
         gomem.Heap(procs=1, barrier=1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("phases", range(5))
+def test_what_has_roots_may_outlive_a_heap_that_is_closed_in_a_cycle(phases: int) -> None:
+    heap = gomem.Heap(procs=1)
+    roots, words = heap.alloc_many([16] * 100), heap.make_map("int", "string")
+    held: list[object] = [
+        roots, words, gomem.Pool(heap=heap), heap.alloc(100), heap.builder(), iter(roots),
+        heap.make_slice("int", 10), heap.string("abc" * 100), iter(words),
+    ]  # fmt: skip
+    del roots, words
+    cycle = heap.step_gc()
+    for _ in range(phases):
+        cycle.next_phase()
+    heap.close()
+    while held:
+        del held[0]
