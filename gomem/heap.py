@@ -187,7 +187,8 @@ class Heap(Values, _core.Heap):
     The variables have Go's syntax. A GOGC that is no number is as 100; a malformed GOMEMLIMIT is a
     FatalError with Go's message. Raises ValueError or TypeError for arguments out of range, MemoryError
     if the system refuses the memory for the heap's own structures (about 2 MB). A heap is a context
-    manager that closes it.
+    manager that closes it. A Ref keeps its heap, and Python's garbage collector does not look into
+    Refs: a heap with one of its own Refs in an attribute goes when it is closed, not before.
     """
 
     size_class_table: SizeClasses
