@@ -34,6 +34,11 @@ def _run(args: argparse.Namespace) -> int:
 
     from gomem import report
 
+    class Bar(tqdm):  # type: ignore[misc]
+        monitor_interval = (
+            0  # its thread would stay, and a thread may wake goroutines: no deadlock is seen
+        )
+
     cli_output.check(args.html, args.json)
     trace = gotrace.read(args.trace)
     if trace.truncated:
@@ -47,7 +52,7 @@ def _run(args: argparse.Namespace) -> int:
     )
     with (
         heap,
-        tqdm(total=len(trace.events), unit=" events", unit_scale=True, leave=False) as bar,
+        Bar(total=len(trace.events), unit=" events", unit_scale=True, leave=False) as bar,
     ):
         comparison = report.compare(
             trace, heap, samples=args.samples, progress=lambda done, _: bar.update(done - bar.n)

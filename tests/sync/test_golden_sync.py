@@ -14,7 +14,7 @@ import pytest
 import gomem
 from gomem import Chan
 
-GOLDEN = json.loads((Path(__file__).parent / "sync.json").read_text())
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "sync.json").read_text())
 
 # --- Panics ---
 
