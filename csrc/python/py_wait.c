@@ -130,13 +130,19 @@ static bool is_only_thread(void)
 #endif
 }
 
-/* The threads of the interpreter, by their ids. */
+/* The ids of the interpreter's threads, as a set. (sys._current_frames knows them, too, but makes objects for
+ * the frames of all interpreters, in this one's memory, which crashes the others.) */
 static PyObject *current_threads(void)
 {
-    PyObject *f = PySys_GetObject("_current_frames");
-    if (f == NULL)
-        PyErr_SetString(PyExc_RuntimeError, "sys has no _current_frames");
-    return f == NULL ? NULL : PyObject_CallNoArgs(f);
+    PyObject *ids = PySet_New(NULL);
+    PyThreadState *t = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
+    for (; ids != NULL && t != NULL; t = PyThreadState_Next(t)) {
+        PyObject *id = PyLong_FromUnsignedLong(t->thread_id);
+        if (id == NULL || PySet_Add(ids, id) < 0)
+            Py_CLEAR(ids);
+        Py_XDECREF(id);
+    }
+    return ids;
 }
 
 int sleep_check(struct state *st, struct sleep *s)
@@ -144,17 +150,13 @@ int sleep_check(struct state *st, struct sleep *s)
     if (s->checks++ == 0 && !is_only_thread())
         return 0;
     PyObject *threads = current_threads();
-    if (threads == NULL)
+    PyObject *others = threads == NULL ? NULL : PyNumber_Subtract(threads, st->bystanders);
+    Py_XDECREF(threads);
+    if (others == NULL)
         return -1;
-    PyObject *id, *frame;
-    Py_ssize_t at = 0, awake = 0;
-    int found = 0;
-    while (found >= 0 && PyDict_Next(threads, &at, &id, &frame)) {
-        found = PySet_Contains(st->bystanders, id);
-        awake += found == 0;
-    }
-    Py_DECREF(threads);
-    return found < 0 ? -1 : awake <= count_sleepers(st);
+    Py_ssize_t awake = PySet_GET_SIZE(others);
+    Py_DECREF(others);
+    return awake <= count_sleepers(st);
 }
 
 void raise_deadlock(struct state *st, PyObject *rows)
