@@ -13,6 +13,7 @@ import threading
 import tracemalloc
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -199,9 +200,11 @@ def test_nothing_leaks() -> None:
         after = tracemalloc.take_snapshot()
     finally:
         tracemalloc.stop()
-    ours = [d for d in after.compare_to(before, "lineno") if d.size_diff > 5000]
+    grown = [d for d in after.compare_to(before, "lineno") if d.size_diff > 5000]
+    # Pandas 2 keeps notes of tables for a while (Python 3.10 has no newer one).
+    ours = [d for d in grown if "pandas" not in Path(d.traceback[0].filename).parts]
     assert not ours, ours
-    del before, after, ours
+    del before, after, grown, ours
     gc.collect()
     assert len(gc.get_objects()) <= objects + 50
     assert threading.active_count() == threads
