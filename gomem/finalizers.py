@@ -2,7 +2,8 @@
 
 What is queued by the collector is called by a thread that the heap starts when it first gets a finalizer
 or cleanup, one call after the other in the order of the queue (Go: one goroutine for finalizers, others
-for cleanups); or by ``heap.run_finalizers()``. An exception goes to ``sys.unraisablehook``.
+for cleanups); or by ``heap.run_finalizers()``. An exception goes to ``sys.unraisablehook``; what is none
+of :class:`Exception` (KeyboardInterrupt, SystemExit) comes out of ``run_finalizers()``.
 """
 
 from __future__ import annotations
@@ -167,13 +168,14 @@ class Finalizers:
         """How many there are, waiting or at work."""
         return int(self.thread is not None and self.thread.is_alive())
 
-    def run(self, heap: Heap) -> int:
+    def run(self, heap: Heap, *, may_end: bool = True) -> int:
+        """Calls what is queued; may_end: until something raises what is no Exception."""
         if self.owner == threading.get_ident():
             return 0  # from within a finalizer: it is the one before
         with self.lock:
             self.owner = threading.get_ident()
             try:
-                return heap._run_finalizers()
+                return heap._run_finalizers(may_end)
             finally:
                 self.owner = None
 
@@ -214,7 +216,7 @@ def _listen(bell: Any, heap: weakref.ref[Heap]) -> None:
         if found is None or found.closed:
             return
         try:
-            found.run_finalizers()
+            found._finalizers.run(found, may_end=False)
         except _core.HeapClosedError:
             return
         del found

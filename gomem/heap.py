@@ -477,7 +477,9 @@ class Heap(Values, _core.Heap):
 
         They are called one at a time: if the heap's thread is at it, this waits until it is done, so
         that after ``gc()`` and this everything that had died has been called. From within a finalizer it
-        does nothing. Raises HeapClosedError.
+        does nothing. An exception goes to ``sys.unraisablehook``, and the next is called. Raises
+        HeapClosedError, and what a function raises that is no Exception, as KeyboardInterrupt and
+        SystemExit: what is left stays queued then.
         """
         self._gogc  # noqa: B018  # raises if the heap is closed
         return self._finalizers.run(self)

@@ -304,7 +304,7 @@ PyObject *heap_set_finalizer(PyObject *self, PyObject *const *args, Py_ssize_t n
 PyObject *heap_clear_finalizer(PyObject *self, PyObject *const *args, Py_ssize_t nargs);
 PyObject *heap_add_cleanup(PyObject *self, PyObject *const *args, Py_ssize_t nargs);
 PyObject *heap_stop_cleanup(PyObject *self, PyObject *args);
-PyObject *heap_run_finalizers(PyObject *self, PyObject *unused);
+PyObject *heap_run_finalizers(PyObject *self, PyObject *may_end);
 PyObject *heap_bell(PyObject *self, PyObject *unused);
 PyObject *wait_bell(PyObject *module, PyObject *capsule);
 /* Tells who waits for the bell that there is nothing to wait for; and gives it up. */

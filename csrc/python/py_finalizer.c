@@ -263,16 +263,18 @@ static bool take(struct py_heap *h, PyObject **fn, PyObject **args)
     }
 }
 
-/* Calls everything that is queued; errors go to sys.unraisablehook. How many it called. */
-PyObject *heap_run_finalizers(PyObject *self, PyObject *unused)
+/* Calls everything that is queued. How many it called. Errors go to sys.unraisablehook; but if it is told so it
+ * ends with what is meant for the program: KeyboardInterrupt, SystemExit and so on. */
+PyObject *heap_run_finalizers(PyObject *self, PyObject *arg)
 {
-    (void)unused;
     struct py_heap *h = (struct py_heap *)self;
     PyObject *fn, *args;
     Py_ssize_t n = 0;
-    while (take(h, &fn, &args)) {
+    bool ended = false, may_end = arg == Py_True;
+    while (!ended && take(h, &fn, &args)) {
         PyObject *result = args == NULL ? NULL : PyObject_CallObject(fn, args);
-        if (result == NULL)
+        ended = result == NULL && may_end && !PyErr_ExceptionMatches(PyExc_Exception);
+        if (result == NULL && !ended)
             PyErr_WriteUnraisable(fn);
         Py_XDECREF(result);
         Py_XDECREF(args);
@@ -280,7 +282,7 @@ PyObject *heap_run_finalizers(PyObject *self, PyObject *unused)
         n++;
     }
     /* To close the heap is a way to end this. */
-    if (PyErr_Occurred() && h->closing)
+    if (!ended && PyErr_Occurred() && h->closing)
         PyErr_Clear();
     return PyErr_Occurred() ? NULL : PyLong_FromSsize_t(n);
 }

@@ -455,7 +455,7 @@ static PyMethodDef heap_methods[] = {
     {"_clear_finalizer", KEYWORDS(heap_clear_finalizer), METH_FASTCALL, NULL},
     {"_add_cleanup", KEYWORDS(heap_add_cleanup), METH_FASTCALL, NULL},
     {"_stop_cleanup", heap_stop_cleanup, METH_VARARGS, NULL},
-    {"_run_finalizers", heap_run_finalizers, METH_NOARGS, NULL},
+    {"_run_finalizers", heap_run_finalizers, METH_O, NULL},
     {"_bell", heap_bell, METH_NOARGS, NULL},
     {"release_os_memory", heap_release_os_memory, METH_NOARGS,
      "release_os_memory($self, /)\n--\n\n"

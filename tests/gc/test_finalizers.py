@@ -290,6 +290,40 @@ def test_one_that_raises(manual: gomem.Heap, unraisable: list[Any]) -> None:
     assert manual.stats().heap_objects == 0
 
 
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_one_that_ends_it(
+    manual: gomem.Heap, unraisable: list[Any], kind: type[BaseException]
+) -> None:
+    """Ctrl-C, and the like, is for who called run_finalizers(); what is left stays in the queue."""
+    log: list[int] = []
+
+    def end() -> None:
+        raise kind("mine")
+
+    for fn, *args in ((log.append, 0), (end,), (log.append, 1), (log.append, 2)):
+        gomem.add_cleanup(manual.new(NODE), fn, *args)
+    manual.gc()
+    with pytest.raises(kind, match="mine"):
+        manual.run_finalizers()
+    before, after = len(log), 3 - len(log)
+    assert unraisable == [] and manual.run_finalizers() == after > 0
+    assert sorted(log) == [0, 1, 2] and before + after == 3
+
+
+def test_one_that_would_end_the_thread(heap: gomem.Heap, unraisable: list[Any]) -> None:
+    log: list[int] = []
+
+    def end() -> None:
+        raise SystemExit
+
+    gomem.add_cleanup(heap.new(NODE), end)
+    heap.gc()
+    wait_for(lambda: len(unraisable) == 1)
+    gomem.add_cleanup(heap.new(NODE), log.append, 1)
+    heap.gc()
+    wait_for(lambda: log == [1])
+
+
 def test_a_thread_survives_one_that_raises(heap: gomem.Heap, unraisable: list[Any]) -> None:
     log: list[int] = []
     gomem.add_cleanup(heap.new(NODE), int, "x")
