@@ -912,8 +912,13 @@ GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_append(struct gomem_proc *p,
                                                         const struct gomem_type *elem,
                                                         struct gomem_slice *s, const void *values,
                                                         int64_t n, struct gomem_error *err);
-/* The same n times, a value each: values[i * stride bytes], of which there is one if stride is 0. With
- * safepoints, at which the array is in *root, a slot of a registered table; *s is where it got to. */
+/* GOMEM_PANIC if no array can have n elements more than *s: for who appends so many in pieces. */
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_check_append(const struct gomem_type *elem,
+                                                              const struct gomem_slice *s, int64_t n,
+                                                              struct gomem_error *err);
+/* As gomem_append n times, a value each: values[i * stride bytes], of which there is one if stride is 0. With
+ * safepoints, at which the array is in *root, a slot of a registered table; *s is where it got to. Appends
+ * nothing if no array can have so many. */
 GOMEM_API GOMEM_MUST_USE enum gomem_status
 gomem_append_each(struct gomem_proc *p, const struct gomem_type *elem, struct gomem_slice *s,
                   uint64_t *root, const void *values, size_t stride, int64_t n,

@@ -64,6 +64,16 @@ static enum gomem_status grow(struct p *p, const struct type *elem, struct gomem
     return GOMEM_OK;
 }
 
+enum gomem_status slice_check_more(const struct type *elem, const struct gomem_slice *s, int64_t n,
+                                   struct gomem_error *err)
+{
+    int64_t len;
+    size_t size;
+    if (n < 0 || __builtin_add_overflow(s->len, n, &len) || too_large(elem, len, &size))
+        return error_set(err, GOMEM_PANIC, "runtime error: growslice: len out of range");
+    return GOMEM_OK;
+}
+
 enum gomem_status slice_reserve(struct p *p, const struct type *elem, struct gomem_slice *s,
                                 int64_t n, struct gomem_error *err)
 {

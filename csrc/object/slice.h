@@ -19,6 +19,9 @@ MUST_USE enum gomem_status slice_make(struct p *p, const struct type *elem, int6
                                       struct gomem_error *err);
 /* The capacity that a slice of old_cap elements gets when it must hold new_len, before rounding. */
 int64_t slice_next_cap(int64_t new_len, int64_t old_cap);
+/* GOMEM_PANIC if no array can have n elements more than there are. */
+MUST_USE enum gomem_status slice_check_more(const struct type *elem, const struct gomem_slice *s, int64_t n,
+                                            struct gomem_error *err);
 /* Makes room for n more elements, if there is none; the length stays. */
 MUST_USE enum gomem_status slice_reserve(struct p *p, const struct type *elem,
                                          struct gomem_slice *s, int64_t n, struct gomem_error *err);

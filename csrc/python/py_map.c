@@ -316,7 +316,7 @@ static PyMethodDef map_methods[] = {
      "set_many($self, /, keys, elems=None)\n--\n\n"
      "Sets an entry for each of an array of keys, one after the other, to the elements of another array\n"
      "or to zero values; without the GIL, unless there are pointers in them.\n\n"
-     "keys and elems: Slices, or one-dimensional arrays of numbers as NumPy has them. Raises TypeError\n"
+     "keys and elems: Slices, one-dimensional arrays of numbers as NumPy has them, lists. Raises TypeError\n"
      "and ValueError for other arrays, MemoryError, and FatalError if another thread uses the map."},
     {"get_many", map_get_many, METH_O,
      "get_many($self, keys, /)\n--\n\n"

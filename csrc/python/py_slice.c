@@ -450,7 +450,9 @@ static PyMethodDef slice_methods[] = {
      "append_many($self, /, values, *, count=None)\n--\n\n"
      "Appends the numbers of an array one after the other, as a loop of appends does, without the GIL;\n"
      "or, with count, one value so many times.\n\n"
-     "values: a one-dimensional array of the element's type, as NumPy has it. Raises as append does."},
+     "values: a Slice, a one-dimensional array of the element's type, as NumPy has it, or a list. Raises\n"
+     "PanicError at once if no array can have so many elements; else as append does, and what signal\n"
+     "handlers raise (KeyboardInterrupt): what was appended until then stays."},
     {"copy", slice_copy, METH_O,
      "copy($self, source, /)\n--\n\n"
      "Copies as many elements as both have from another slice; returns how many (Go: copy)."},

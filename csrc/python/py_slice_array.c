@@ -29,6 +29,24 @@ static enum gomem_status append_each(struct py_slice *s, struct gomem_slice *new
     return status;
 }
 
+/* s becomes what was appended to. An exception that is set stays: then it is done if it can be. */
+static bool become(struct py_slice *s, struct gomem_slice new)
+{
+    PyObject *kind, *error, *traceback;
+    PyErr_Fetch(&kind, &error, &traceback);
+    struct gomem_proc *p = slice_check_views(s, INT64_MAX) ? heap_proc(s->base.heap) : NULL;
+    if (p != NULL) {
+        slice_set(s, p, new);
+        gomem_proc_release(p);
+    }
+    if (kind != NULL)
+        PyErr_Restore(kind, error, traceback);
+    return p != NULL && kind == NULL;
+}
+
+/* So many values are appended between two looks for signals: some hundredths of a second. */
+enum { PIECE = 1 << 18 };
+
 /* The loop, on a variable of its own that then becomes s. */
 static bool append_many(struct py_slice *s, const void *values, size_t stride, int64_t n)
 {
@@ -40,16 +58,19 @@ static bool append_many(struct py_slice *s, const void *values, size_t stride, i
     if (own == NULL)
         return false;
     struct gomem_slice new = slice_of(own);
-    enum gomem_status status = append_each(s, &new, own->base.root, values, stride, n, &err);
-    struct gomem_proc *p = status == GOMEM_CLOSED || !slice_check_views(s, INT64_MAX) ? NULL : heap_proc(h);
-    if (p != NULL) {
-        slice_set(s, p, new);
-        gomem_proc_release(p);
+    enum gomem_status status = gomem_check_append(elem_of(s)->t, &new, n, &err);
+    int64_t i = 0, piece = elem_size(s) == 0 ? n : PIECE;
+    while (i < n && status == GOMEM_OK && (i == 0 || PyErr_CheckSignals() == 0)) {
+        piece = n - i < piece ? n - i : piece;
+        status = append_each(s, &new, own->base.root, (const char *)values + (size_t)i * stride, stride,
+                             piece, &err);
+        i += piece;
     }
-    Py_DECREF(own);
     if (status != GOMEM_OK)
         raise_error(h->state, &err);
-    return p != NULL && status == GOMEM_OK;
+    bool ok = become(s, new);
+    Py_DECREF(own);
+    return ok;
 }
 
 /* Buffer formats of numbers, by kind. */
@@ -81,6 +102,19 @@ static bool same_format(const struct py_type *t, const Py_buffer *view)
     return strcmp(have, want) == 0;
 }
 
+/* The values of a list or a tuple. */
+static bool array_pack(struct py_heap *h, struct py_type *type, PyObject *arg, struct array *out)
+{
+    PyObject *items = PySequence_Tuple(arg); /* converting may change a list */
+    bool ok = items != NULL && pack(&out->packed, h, type, &PyTuple_GET_ITEM(items, 0),
+                                    PyTuple_GET_SIZE(items), "an element", false);
+    out->is_packed = ok;
+    out->values = ok ? out->packed.bytes : NULL;
+    out->n = ok ? (size_t)PyTuple_GET_SIZE(items) : 0;
+    Py_XDECREF(items);
+    return ok;
+}
+
 bool array_from(struct py_heap *h, struct py_type *type, PyObject *arg, const char *what,
                 struct array *out)
 {
@@ -93,12 +127,20 @@ bool array_from(struct py_heap *h, struct py_type *type, PyObject *arg, const ch
         out->n = out->slice == NULL ? 0 : (size_t)((struct py_slice *)out->slice)->len;
         return out->slice != NULL;
     }
+    if (PyList_Check(arg) || PyTuple_Check(arg))
+        return array_pack(h, type, arg, out);
+    if (!PyObject_CheckBuffer(arg)) {
+        PyErr_Format(PyExc_TypeError,
+                     "%s must be a Slice, a list or a contiguous one-dimensional array of %U, not %.200s",
+                     what, type->name, Py_TYPE(arg)->tp_name);
+        return false;
+    }
     if (PyObject_GetBuffer(arg, &out->view, PyBUF_FORMAT | PyBUF_ND) < 0)
         return false;
     if (out->view.ndim != 1 || !same_format(type, &out->view)) {
         PyErr_Format(PyExc_TypeError,
-                     "%s must be a Slice or a contiguous one-dimensional array of %U, not of %d "
-                     "dimensions and format %s",
+                     "%s must be a Slice, a list or a contiguous one-dimensional array of %U, not of "
+                     "%d dimensions and format %s",
                      what, type->name, out->view.ndim,
                      out->view.format == NULL ? "B" : out->view.format);
         PyBuffer_Release(&out->view);
@@ -113,6 +155,8 @@ void array_end(struct array *a)
 {
     if (a->view.obj != NULL)
         PyBuffer_Release(&a->view);
+    if (a->is_packed)
+        pack_end(&a->packed);
     Py_XDECREF(a->slice);
 }
 

@@ -154,14 +154,17 @@ void slice_set(struct py_slice *s, struct gomem_proc *p, struct gomem_slice valu
 bool slice_check_views(struct py_slice *s, int64_t n);
 /* A copy of a slice variable. */
 PyObject *slice_clone(struct py_slice *s);
-/* Values of a type, one behind the other: of a buffer of such numbers, or of a Slice. */
+/* Values of a type, one behind the other: of a buffer of such numbers, of a Slice, of a list. It stays where it
+ * was made. */
 struct array {
     const void *values;
     size_t n;
     Py_buffer view;   /* obj NULL: none */
     PyObject *slice;  /* or NULL */
+    struct packed packed;
+    bool is_packed;
 };
-/* what: for errors. false with an exception. */
+/* what: for errors. false with an exception. The heap may be closed afterwards. */
 bool array_from(struct py_heap *h, struct py_type *type, PyObject *arg, const char *what,
                 struct array *out);
 void array_end(struct array *a);

@@ -47,6 +47,12 @@ enum gomem_status gomem_append(struct gomem_proc *proc, const struct gomem_type 
     return WITH_MEMORY(p, err, slice_append(p, type_of(elem), s, values, n, err));
 }
 
+enum gomem_status gomem_check_append(const struct gomem_type *elem, const struct gomem_slice *s, int64_t n,
+                                     struct gomem_error *err)
+{
+    return slice_check_more(type_of(elem), s, n, err);
+}
+
 /* Appends up to `end`, without safepoint; *i is where it got to. */
 static enum gomem_status append_run(struct p *p, const struct type *elem, struct gomem_slice *s,
                                     const char *values, size_t stride, int64_t *i, int64_t end,
@@ -65,7 +71,9 @@ enum gomem_status gomem_append_each(struct gomem_proc *proc, const struct gomem_
                                     size_t stride, int64_t n, struct gomem_error *err)
 {
     struct p *p = proc_p(proc);
-    enum gomem_status status = GOMEM_OK;
+    enum gomem_status status = slice_check_more(type_of(elem), s, n, err);
+    if (type_of(elem)->size == 0 && status == GOMEM_OK) /* there is no work in them */
+        return gomem_append(proc, elem, s, values, n, err);
     for (int64_t i = 0; i < n && status == GOMEM_OK;) {
         int64_t end = MIN(n, i + VALUES_A_SAFEPOINT);
         status = append_run(p, type_of(elem), s, values, stride, &i, end, err);
