@@ -1007,6 +1007,9 @@ GOMEM_API void gomem_buffer_reset(struct gomem_buffer *b);
 /* What is unread, sharing the array. */
 GOMEM_API struct gomem_slice gomem_buffer_bytes(const struct gomem_buffer *b);
 GOMEM_API int64_t gomem_buffer_cap(const struct gomem_buffer *b);
+/* GOMEM_PANIC_BOUNDS for a negative n, which the next calls must not be given. */
+GOMEM_API GOMEM_MUST_USE enum gomem_status gomem_buffer_check_count(const struct gomem_buffer *b, int64_t n,
+                                                                    struct gomem_error *err);
 /* The next n bytes, or as many as there are (Next); or up to and with a delimiter (ReadBytes, which
  * copies). They count as read. */
 GOMEM_API struct gomem_slice gomem_buffer_next(struct gomem_buffer *b, int64_t n);

@@ -206,6 +206,16 @@ struct gomem_slice buffer_peek(const struct buffer *b, int64_t n)
     return part(b, MIN(n, b->buf.len - b->off));
 }
 
+enum gomem_status buffer_check_count(const struct buffer *b, int64_t n, struct gomem_error *err)
+{
+    struct gomem_slice unused;
+    if (n >= 0)
+        return GOMEM_OK;
+    const struct gomem_bounds bounds = {
+        .low = b->off, .high = b->off + n, .has_low = true, .has_high = true};
+    return slice_slice(1, &b->buf, &bounds, &unused, err);
+}
+
 struct gomem_slice buffer_next(struct buffer *b, int64_t n)
 {
     struct gomem_slice s = part(b, MIN(n, b->buf.len - b->off));

@@ -46,6 +46,8 @@ MUST_USE enum gomem_status buffer_truncate(struct buffer *b, int64_t n, struct g
 void buffer_reset(struct buffer *b);
 /* What is unread, sharing the array. */
 struct gomem_slice buffer_bytes(const struct buffer *b);
+/* The panic of a negative n, as next and peek must not be given. */
+MUST_USE enum gomem_status buffer_check_count(const struct buffer *b, int64_t n, struct gomem_error *err);
 /* The next n bytes, or as many as there are, which count as read. */
 struct gomem_slice buffer_next(struct buffer *b, int64_t n);
 /* As Read: a buffer that has nothing is reset. */

@@ -425,13 +425,14 @@ static PyMethodDef buffer_methods[] = {
      "string($self, /)\n--\n\nWhat is unread, as a String: one allocation (Go: String)."},
     {"next", py_buffer_next, METH_O,
      "next($self, n, /)\n--\n\n"
-     "Reads the next n bytes, or as many as there are, as a Slice that shares the array (Go: Next)."},
+     "Reads the next n bytes, or as many as there are, as a Slice that shares the array (Go: Next).\n"
+     "Raises BoundsError, as Go panics, for a negative n."},
     {"read", py_buffer_read, METH_O,
      "read($self, n, /)\n--\n\nReads up to n bytes, as bytes of Python; b'' at the end (Go: Read)."},
     {"peek", py_buffer_peek, METH_O,
      "peek($self, n, /)\n--\n\n"
      "The next n bytes, or as many as there are, without reading them, as a Slice that shares the array\n"
-     "(Go: Peek)."},
+     "(Go: Peek). Raises as next does."},
     {"read_rune", py_buffer_read_rune, METH_NOARGS,
      "read_rune($self, /)\n--\n\n"
      "Reads a character of UTF-8: a str, and how many bytes it was; '\\ufffd' and 1 for a byte that begins\n"

@@ -65,12 +65,11 @@ PyObject *py_buffer_bytes(PyObject *self, PyObject *unused)
 static PyObject *next_bytes(PyObject *self, PyObject *arg, struct gomem_slice (*f)(void *, int64_t))
 {
     int64_t n;
-    if (!parse_count(arg, "n", &n))
+    struct gomem_error err;
+    if (!parse_count(arg, "n", &n) || !usable(self))
         return NULL;
-    if (n < 0) {
-        PyErr_Format(PyExc_ValueError, "n must not be negative: %lld", (long long)n);
-        return NULL;
-    }
+    if (gomem_buffer_check_count(buffer_of(self), n, &err) != GOMEM_OK)
+        return raise_error(heap_of(self)->state, &err);
     return slice_from(self, f, n);
 }
 

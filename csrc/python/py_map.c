@@ -99,6 +99,15 @@ static int look_up(struct py_map *m, PyObject *key, struct snapshot *elem)
     return status != GOMEM_OK ? -1 : found;
 }
 
+/* A tuple would be taken for the arguments of the exception. */
+static void raise_key_error(PyObject *key)
+{
+    PyObject *args = PyTuple_Pack(1, key);
+    if (args != NULL)
+        PyErr_SetObject(PyExc_KeyError, args);
+    Py_XDECREF(args);
+}
+
 /* The element of a key, or what missing makes of there being none. */
 static PyObject *get(struct py_map *m, PyObject *key, PyObject *missing, bool zero)
 {
@@ -112,7 +121,7 @@ static PyObject *get(struct py_map *m, PyObject *key, PyObject *missing, bool ze
     else if (found == 0 && missing != NULL)
         value = Py_NewRef(missing);
     else if (found == 0)
-        PyErr_SetObject(PyExc_KeyError, key);
+        raise_key_error(key);
     snapshot_end(&s);
     return value;
 }
@@ -185,7 +194,7 @@ static int map_ass_subscript(PyObject *self, PyObject *key, PyObject *value)
         return store(m, key, value);
     int found = map_contains(self, key);
     if (found == 0)
-        PyErr_SetObject(PyExc_KeyError, key);
+        raise_key_error(key);
     return found == 1 ? delete(m, key) : -1;
 }
 

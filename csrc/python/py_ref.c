@@ -7,7 +7,7 @@
  * Concurrency: see py_core.h.
  * Go: a pointer.
  */
-#include "python/py_core.h"
+#include "python/py_values.h"
 
 #include <structmember.h>
 
@@ -308,15 +308,17 @@ static struct py_type *find_item(struct py_ref *ref, PyObject *key, uint64_t *of
         return NULL;
     }
     if (is_array(ref)) {
-        Py_ssize_t i = PyNumber_AsSsize_t(key, PyExc_IndexError), n = ref->type->length;
-        if (i == -1 && PyErr_Occurred())
+        int64_t i;
+        struct gomem_error err;
+        struct state *st = ref->heap->state;
+        if (!parse_index(st, key, ref->type->length, &i))
             return NULL;
-        if (i < -n || i >= n) {
-            PyErr_Format(PyExc_IndexError, "index %zd of an array of %zd", i, n);
+        if (gomem_check_index(i, ref->type->length, &err) != GOMEM_OK) {
+            raise_error(st, &err);
             return NULL;
         }
         struct py_type *elem = (struct py_type *)ref->type->elem;
-        *offset = (uint64_t)(i < 0 ? i + n : i) * gomem_type_size(elem->t);
+        *offset = (uint64_t)i * gomem_type_size(elem->t);
         return elem;
     }
     struct py_type *type = find_field(ref, key, offset);
@@ -570,7 +572,8 @@ static PyMemberDef ref_members[] = {
 static PyType_Slot ref_slots[] = {
     {Py_tp_doc, "A handle of an object in a Heap. It is made by Heap.alloc, Heap.new and the like.\n\n"
                 "An object with a type has its fields as attributes (also as items, for names that\n"
-                "Ref itself uses) and its elements as items; a pointer reads as a Ref or None."},
+                "Ref itself uses) and its elements as items, with BoundsError for an index that is\n"
+                "negative or out of range; a pointer reads as a Ref or None."},
     {Py_tp_dealloc, ref_dealloc},
     {Py_tp_repr, ref_repr},
     {Py_tp_hash, ref_hash},

@@ -241,7 +241,7 @@ static PyObject *slice_subscript(PyObject *self, PyObject *key)
     int64_t i;
     PyObject *result = NULL;
     bool is_slice = PySlice_Check(key);
-    if (is_slice ? !parse_bounds(key, &b) : !parse_count(key, "an index", &i))
+    if (is_slice ? !parse_bounds(key, &b) : !parse_index(s->base.heap->state, key, s->len, &i))
         return NULL;
     if (is_slice && b.has_max && !b.has_high) {
         PyErr_SetString(PyExc_TypeError, "s[i:j:max] must have its second bound");
@@ -263,7 +263,7 @@ static int slice_ass_subscript(PyObject *self, PyObject *key, PyObject *value)
                                                        : "use copy() to set several elements");
         return -1;
     }
-    if (!parse_count(key, "an index", &i))
+    if (!parse_index(s->base.heap->state, key, s->len, &i))
         return -1;
     HEAP_LOCK(s->base.heap)
     status = store_element(s, i, value);

@@ -90,7 +90,7 @@ static PyObject *replace(struct py_slice *s, int64_t i, int64_t j, PyObject *con
     Py_RETURN_NONE;
 }
 
-static bool parse_index(PyObject *const *args, Py_ssize_t nargs, Py_ssize_t least, const char *what,
+static bool parse_bound(PyObject *const *args, Py_ssize_t nargs, Py_ssize_t least, const char *what,
                         Py_ssize_t at, int64_t *out)
 {
     if (nargs >= least)
@@ -104,7 +104,7 @@ PyObject *slices_insert(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
     struct py_slice *s = (struct py_slice *)self;
     int64_t i;
     struct gomem_error err;
-    if (!parse_index(args, nargs, 1, "insert() takes an index and values", 0, &i))
+    if (!parse_bound(args, nargs, 1, "insert() takes an index and values", 0, &i))
         return NULL;
     const struct gomem_bounds b = {.low = i, .has_low = true};
     const struct gomem_slice all = slice_of(s);
@@ -122,7 +122,7 @@ PyObject *slices_delete(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
         PyErr_SetString(PyExc_TypeError, what);
         return NULL;
     }
-    if (!parse_index(args, nargs, 2, what, 0, &i) || !parse_index(args, nargs, 2, what, 1, &j))
+    if (!parse_bound(args, nargs, 2, what, 0, &i) || !parse_bound(args, nargs, 2, what, 1, &j))
         return NULL;
     return replace((struct py_slice *)self, i, j, NULL, 0);
 }
@@ -133,7 +133,7 @@ PyObject *slices_replace(PyObject *self, PyObject *const *args, Py_ssize_t nargs
     static const char what[] = "replace() takes two indices and values";
     struct py_slice *s = (struct py_slice *)self;
     struct gomem_error err;
-    if (!parse_index(args, nargs, 2, what, 0, &i) || !parse_index(args, nargs, 2, what, 1, &j))
+    if (!parse_bound(args, nargs, 2, what, 0, &i) || !parse_bound(args, nargs, 2, what, 1, &j))
         return NULL;
     /* Go looks at s[i:j], then at s[j:]. */
     const struct gomem_slice all = slice_of(s);

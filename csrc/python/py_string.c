@@ -156,7 +156,7 @@ static PyObject *string_subscript(PyObject *self, PyObject *key)
     struct state *st = ((struct py_handle *)self)->heap->state;
     if (PySlice_Check(key))
         return string_slice(self, key);
-    if (!parse_count(key, "an index", &i) || !string_bytes(self, &s))
+    if (!parse_index(st, key, ((struct py_string *)self)->len, &i) || !string_bytes(self, &s))
         return NULL;
     if (gomem_check_index(i, s.len, &err) != GOMEM_OK)
         return raise_error(st, &err);

@@ -106,6 +106,25 @@ bool parse_count(PyObject *arg, const char *what, int64_t *out)
     return *out != -1 || !PyErr_Occurred();
 }
 
+bool parse_index(struct state *st, PyObject *arg, int64_t length, int64_t *out)
+{
+    if (!parse_count(arg, "an index", out))
+        return false;
+    if (*out != INT64_MAX && *out != INT64_MIN)
+        return true;
+    /* It may have been clamped: then only Python's integer can say what was given. */
+    PyObject *index = PyNumber_Index(arg);
+    PyObject *shown = index == NULL ? NULL : call_python("gomem.sizeclasses", "shown", index);
+    if (shown != NULL && *out < 0)
+        PyErr_Format(st->bounds, "runtime error: index out of range [%U]", shown);
+    else if (shown != NULL)
+        PyErr_Format(st->bounds, "runtime error: index out of range [%U] with length %lld", shown,
+                     (long long)length);
+    Py_XDECREF(shown);
+    Py_XDECREF(index);
+    return false;
+}
+
 bool parse_bounds(PyObject *key, struct gomem_bounds *b)
 {
     PySliceObject *slice = (PySliceObject *)key;

@@ -80,6 +80,10 @@ struct py_heap *parse_heap(struct state *st, PyObject *arg);
 /* A count of elements or bytes: clamped to int64_t; false with an exception if it is no integer. */
 bool parse_count(PyObject *arg, const char *what, int64_t *out);
 
+/* An index of something of that length, in range or not; false with an exception if it is no integer, or one
+ * that is out of any range. */
+bool parse_index(struct state *st, PyObject *arg, int64_t length, int64_t *out);
+
 /* The bounds of s[low:high:max]; false with an exception. */
 bool parse_bounds(PyObject *key, struct gomem_bounds *b);
 

@@ -271,6 +271,11 @@ int64_t gomem_buffer_cap(const struct gomem_buffer *b)
     return buffer_of(b)->buf.cap;
 }
 
+enum gomem_status gomem_buffer_check_count(const struct gomem_buffer *b, int64_t n, struct gomem_error *err)
+{
+    return buffer_check_count(buffer_of(b), n, err);
+}
+
 struct gomem_slice gomem_buffer_next(struct gomem_buffer *b, int64_t n)
 {
     return buffer_next(buffer_of(b), n);
