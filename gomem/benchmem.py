@@ -12,6 +12,7 @@ thread it does. Times are those of Python calling: compare them with one another
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -28,8 +29,10 @@ def allocs_per_run(fn: Callable[[], object], *, runs: int = 100, heap: Heap | No
     """The average number of objects that a call of fn allocates (Go: ``testing.AllocsPerRun``).
 
     fn is called once more before the runs that count. The average is rounded down, as in Go. heap: by
-    default :func:`gomem.default_heap`. Raises ValueError for less than one run, and what fn raises.
+    default :func:`gomem.default_heap`. Raises ValueError for less than one run, TypeError for what is no
+    function, and what fn raises.
     """
+    _check_function(fn)
     runs = integer(runs, "runs")
     if runs < 1:
         raise ValueError(f"runs must be at least 1, not {shown(runs)}")
@@ -39,6 +42,11 @@ def allocs_per_run(fn: Callable[[], object], *, runs: int = 100, heap: Heap | No
     for _ in range(runs):
         fn()
     return (heap.stats().mallocs - before) // runs
+
+
+def _check_function(fn: object) -> None:
+    if not callable(fn):
+        raise TypeError(f"fn must be a function, not {type(fn).__name__}")
 
 
 def _check_heap(heap: Heap | None) -> Heap:
@@ -104,13 +112,15 @@ class BenchmarkResult:
 class B:
     """What a benchmark is given (Go: ``testing.B``): ``N``, a timer, ``loop()``."""
 
-    def __init__(self, heap: Heap, benchtime: float) -> None:
+    def __init__(self, heap: Heap, benchtime: float, times: int | None = None) -> None:
         self.N = 0
         """How often to do what is measured."""
         self._heap = heap
         self._benchtime = round(benchtime * 1e9)
+        self._times = times
         self._bytes = 0
         self._loop_n = 0
+        self._loop_done = False
         self._clear()
 
     def _clear(self) -> None:
@@ -151,11 +161,12 @@ class B:
         if self._loop_n == 0:
             self.reset_timer()
             self.start_timer()
-            self.N = 1
+            self.N = 1 if self._times is None else self._times
         elif self._loop_n >= self.N:
             ns = self._ns + time.perf_counter_ns() - self._start
-            if ns >= self._benchtime or self.N >= _MOST:
+            if self._times is not None or ns >= self._benchtime or self.N >= _MOST:
                 self.stop_timer()
+                self._loop_done = True
                 return False
             self.N = self._predict(self.N, ns)
         self._loop_n += 1
@@ -175,13 +186,17 @@ class B:
         fn(self)
         self.stop_timer()
 
-    def _launch(self, fn: Callable[[B], object], times: int | None) -> None:
+    def _launch(self, fn: Callable[[B], object]) -> None:
         self._run(fn, 1)
         if self._loop_n > 0:
+            if not self._loop_done:
+                raise RuntimeError(
+                    "benchmark function returned without B.Loop() == false (break or return in loop?)"
+                )
             return
-        if times is not None:
-            if times > 1:
-                self._run(fn, times)
+        if self._times is not None:
+            if self._times > 1:
+                self._run(fn, self._times)
             return
         n = 1
         while self._ns < self._benchtime and n < _MOST:
@@ -198,15 +213,39 @@ def _takes_b(fn: Callable[..., object]) -> bool:
     return any(p.kind in kinds and p.default is inspect.Parameter.empty for p in parameters)
 
 
+_UNITS = {
+    "ns": 1e-9,
+    "us": 1e-6,
+    "µs": 1e-6,
+    "μs": 1e-6,
+    "ms": 1e-3,
+    "s": 1.0,
+    "m": 60.0,
+    "h": 3600.0,
+}
+_PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
+
+
+def _parse_duration(text: str) -> float:
+    """Seconds of Go's notation: 1s, 50ms, 1m30s."""
+    parts = _PART.findall(text[:100])
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if not parts or "".join(map("".join, parts)) != text or not 0 < seconds <= 1e6:
+        raise ValueError(
+            f"benchtime must be seconds, or like '1s', '50ms' or '100x', not {text[:100]!r}"
+        )
+    return seconds
+
+
 def _parse_benchtime(benchtime: float | str) -> tuple[float, int | None]:
     """Seconds, and a number of iterations if that is given."""
     if isinstance(benchtime, str):
         if benchtime.endswith("x") and benchtime[:-1].isdecimal() and int(benchtime[:-1]) > 0:
             return 0.0, min(int(benchtime[:-1]), _MOST)
-        raise ValueError(f"benchtime must be seconds or like '100x', not {benchtime!r}")
+        return _parse_duration(benchtime), None
     if not isinstance(benchtime, (int, float)):
         raise TypeError(
-            f"benchtime must be a number or like '100x', not {type(benchtime).__name__}"
+            f"benchtime must be a number, or like '1s' or '100x', not {type(benchtime).__name__}"
         )
     if not 0 <= benchtime <= 1e6:
         raise ValueError(f"benchtime must be from 0 to a million seconds, not {benchtime!r}")
@@ -227,23 +266,26 @@ def benchmem(
         repeat what is measured ``b.N`` times itself, or ``while b.loop():``.
     heap: whose allocations count; by default :func:`gomem.default_heap`.
     name: in front of the line, by default the function's; the number of Ps is added, as in Go.
-    benchtime: seconds that the last round is to take, or a number of iterations: ``"100x"``.
+    benchtime: what the last round is to take: seconds, Go's notation (``"50ms"``), or a number of
+        iterations (``"100x"``).
     show: print the line.
 
-    Returns the result, whose str() is that line. Raises what fn raises, ValueError and TypeError.
+    Returns the result, whose str() is that line. Raises what fn raises, ValueError and TypeError, and
+    RuntimeError, with Go's message, if fn leaves the loop of ``b.loop()`` before that is False.
     """
     heap = _check_heap(heap)
     seconds, times = _parse_benchtime(benchtime)
-    if not callable(fn):
-        raise TypeError(f"fn must be a function, not {type(fn).__name__}")
+    _check_function(fn)
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"name must be a string, not {type(name).__name__}")
 
     def repeat(b: B) -> None:
         call: Any = fn
         for _ in range(b.N):
             call()
 
-    b = B(heap, seconds)
-    b._launch(fn if _takes_b(fn) else repeat, times)
+    b = B(heap, seconds, times)
+    b._launch(fn if _takes_b(fn) else repeat)
     if name is None:
         name = getattr(fn, "__name__", type(fn).__name__)
     result = BenchmarkResult(

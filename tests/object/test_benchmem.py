@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import gomem
-from gomem.benchmem import B
+from gomem.benchmem import _parse_benchtime
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "values" / "results.json"
 
@@ -71,7 +71,7 @@ def test_benchmem(heap: gomem.Heap, capsys: pytest.CaptureFixture[str]) -> None:
 def test_benchmarks_with_a_timer(heap: gomem.Heap) -> None:
     kept: list[Any] = []
 
-    def loop(b: B) -> None:
+    def loop(b: gomem.B) -> None:
         kept.append([heap.alloc(1000) for _ in range(50)])
         b.set_bytes(64)
         while b.loop():
@@ -80,7 +80,7 @@ def test_benchmarks_with_a_timer(heap: gomem.Heap) -> None:
     result = gomem.benchmem(loop, heap=heap, benchtime=0.01, show=False)
     assert len(kept) == 1 and result.mem_allocs == result.n > 1 and "MB/s" in str(result)
 
-    def timer(b: B) -> None:
+    def timer(b: gomem.B) -> None:
         heap.alloc(8)
         b.reset_timer()
         for _ in range(b.N):
@@ -94,7 +94,7 @@ def test_benchmarks_with_a_timer(heap: gomem.Heap) -> None:
 
 
 def test_bad_benchmarks(heap: gomem.Heap) -> None:
-    for benchtime in ("x", "0x", "1s", -1, 1e9, float("nan")):
+    for benchtime in ("x", "0x", "s", -1, 1e9, float("nan")):
         with pytest.raises(ValueError, match="benchtime"):
             gomem.benchmem(lambda: None, heap=heap, benchtime=benchtime)
     with pytest.raises(TypeError):
@@ -103,3 +103,43 @@ def test_bad_benchmarks(heap: gomem.Heap) -> None:
         gomem.benchmem(5, heap=heap)  # type: ignore[arg-type]
     with pytest.raises(ZeroDivisionError):
         gomem.benchmem(lambda: 1 // 0, heap=heap)
+
+
+def test_a_loop_that_is_left(heap: gomem.Heap, capsys: pytest.CaptureFixture[str]) -> None:
+    def left(b: gomem.B) -> None:
+        while b.loop():
+            break
+
+    with pytest.raises(
+        RuntimeError, match=r"without B.Loop\(\) == false \(break or return in loop"
+    ):
+        gomem.benchmem(left, heap=heap, benchtime=0.01)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_loop_of_so_many(heap: gomem.Heap) -> None:
+    calls = []
+
+    def loop(b: Any) -> None:
+        while b.loop():
+            calls.append(b.N)
+
+    result = gomem.benchmem(loop, heap=heap, benchtime="37x", show=False)
+    assert result.n == len(calls) == 37
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("1s", 1), ("50ms", 0.05), ("1m30s", 90), ("1.5s", 1.5), (".5s", 0.5), ("20us", 2e-5),
+     ("20µs", 2e-5), ("5ns", 5e-9), ("1h", 3600)],
+)  # fmt: skip
+def test_durations_in_gos_notation(text: str, seconds: float) -> None:
+    assert _parse_benchtime(text) == (pytest.approx(seconds), None)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1", "s", "1 s", "-1s", "0s", "1s1", "1sx", "1e3s", "9" * 400 + "h"]
+)
+def test_what_is_no_duration(heap: gomem.Heap, text: str) -> None:
+    with pytest.raises(ValueError, match="benchtime must be seconds, or like '1s'"):
+        gomem.benchmem(len, heap=heap, benchtime=text)
