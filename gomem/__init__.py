@@ -16,6 +16,9 @@ page allocator, arenas. Objects live at real addresses outside Python's heap::
 
 from __future__ import annotations
 
+import importlib
+import typing
+
 try:
     from gomem import _core
 except ImportError as error:  # pragma: no cover
@@ -55,7 +58,7 @@ from gomem._core import (
     run,
     select,
 )
-from gomem.benchmem import BenchmarkResult, allocs_per_run, benchmem
+from gomem.benchmem import B, BenchmarkResult, allocs_per_run, benchmem
 from gomem.finalizers import Cleanup, add_cleanup, keep_alive, set_finalizer
 from gomem.heap import Arena, Fragmentation, Heap, Lookup, default_heap
 from gomem.sizeclasses import SizeClasses, SizeClassRules
@@ -64,10 +67,15 @@ from gomem.stats import Float64Histogram, MemStats
 from gomem.types import array, map_of, pointer, slice_of, struct, type_of
 from gomem.values import Pool
 
+if typing.TYPE_CHECKING:
+    from gomem.colors import Colors
+    from gomem.steps import Shade, Step, StepCycle
+
 __version__ = "0.1.0"
 
 __all__ = [
     "Arena",
+    "B",
     "BenchmarkResult",
     "BoundsError",
     "Buffer",
@@ -75,6 +83,7 @@ __all__ = [
     "BusyError",
     "Chan",
     "Cleanup",
+    "Colors",
     "CorruptHeapError",
     "Error",
     "FatalError",
@@ -92,10 +101,13 @@ __all__ = [
     "Ref",
     "Roots",
     "SendChan",
+    "Shade",
     "SizeClassRules",
     "SizeClasses",
     "Slice",
     "Span",
+    "Step",
+    "StepCycle",
     "String",
     "TraceError",
     "Type",
@@ -120,6 +132,21 @@ __all__ = [
     "struct",
     "type_of",
 ]
+
+
+_LAZY = {"Colors": "colors", "Shade": "steps", "Step": "steps", "StepCycle": "steps"}
+
+
+def __getattr__(name: str) -> typing.Any:
+    """What needs NumPy, which is not imported before somebody asks for it."""
+    if name not in _LAZY:
+        raise AttributeError(f"module 'gomem' has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(f"gomem.{_LAZY[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
 
 
 def build_info() -> dict[str, object]:

@@ -52,7 +52,10 @@ def _run(args: argparse.Namespace) -> int:
     )
     with (
         heap,
-        Bar(total=len(trace.events), unit=" events", unit_scale=True, leave=False) as bar,
+        # None: no bar where nobody sees it, as in a file
+        Bar(
+            total=len(trace.events), unit=" events", unit_scale=True, leave=False, disable=None
+        ) as bar,
     ):
         comparison = report.compare(
             trace, heap, samples=args.samples, progress=lambda done, _: bar.update(done - bar.n)

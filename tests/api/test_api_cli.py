@@ -128,3 +128,9 @@ def test_a_closed_pipe_ends_quietly(arguments: list[str], tmp_path: Path) -> Non
     os.close(writing)
     assert done.returncode == 141
     assert "Broken" not in text and "Traceback" not in text and "ignored" not in text
+
+
+def test_a_bar_is_for_terminals(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", "--samples", "5"]) == 0
+    out, err = capsys.readouterr()
+    assert "objects allocated" in out and err == ""

@@ -8,6 +8,8 @@ import gc
 import importlib
 import inspect
 import pkgutil
+import pydoc
+import subprocess
 import sys
 import threading
 import tracemalloc
@@ -258,3 +260,16 @@ def test_references_are_balanced(heap: gomem.Heap, node: gomem.Type) -> None:
         after = [sys.getrefcount(o) for o in watched]
         for o, x, y in zip(watched, before, after):
             assert abs(x - y) < 100, (i, o, x, y)
+
+
+def test_help_has_what_calls_return() -> None:
+    text = pydoc.render_doc(gomem, renderer=pydoc.plaintext)
+    for name in ("StepCycle", "Step", "Shade", "Colors", "B"):
+        assert f"class {name}(" in text, name
+
+
+def test_numpy_is_imported_when_it_is_needed() -> None:
+    code = "import gomem, sys; assert 'numpy' not in sys.modules; gomem.Step; dir(gomem)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    with pytest.raises(AttributeError, match="module 'gomem' has no attribute 'Nothing'"):
+        gomem.Nothing  # noqa: B018
