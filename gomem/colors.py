@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gomem import _tables
-from gomem._core import Ref
+from gomem._core import InvalidPointerError, Ref
+from gomem.sizeclasses import integer
 
 if TYPE_CHECKING:
     from gomem.heap import Heap
@@ -29,7 +31,8 @@ class Colors(Mapping[int, str]):
     """What is white, grey, black or garbage, by address: a mapping, a table and a picture.
 
     ``colors[ref]`` or ``colors[address]`` is ``"white"``, ``"grey"``, ``"black"`` or ``"garbage"``; any
-    address inside an object will do, KeyError says that there is none. Objects below 16 bytes without
+    address inside an object will do, KeyError says that there is none, TypeError that it is no address,
+    InvalidPointerError that the Ref is another heap's or was freed. Objects below 16 bytes without
     pointers have the colour of the block that they share.
 
     white: not marked. While marking goes on, nothing has led there yet; between cycles all objects are.
@@ -50,6 +53,7 @@ class Colors(Mapping[int, str]):
 
     def __init__(self, heap: Heap) -> None:
         phase, objects, pointers = heap._graph(MOST_DRAWN)
+        self._heap = weakref.ref(heap)
         self.phase = PHASES[phase]
         array = _tables.records(objects, _tables.OBJECT)
         self.array: np.ndarray[Any, Any] = array[np.argsort(array["address"], kind="stable")]
@@ -58,6 +62,8 @@ class Colors(Mapping[int, str]):
             self.pointers = _tables.records(pointers, _tables.POINTER)
 
     def _index(self, key: object) -> int | None:
+        if isinstance(key, Ref) and key.heap is not self._heap():
+            return None
         address = key.address if isinstance(key, Ref) else key
         if isinstance(address, bool) or not isinstance(address, (int, np.integer)):
             return None
@@ -69,6 +75,11 @@ class Colors(Mapping[int, str]):
         return at
 
     def __getitem__(self, key: int | Ref) -> str:
+        if isinstance(key, Ref):
+            if key.heap is not self._heap():
+                raise InvalidPointerError("the Ref belongs to another heap")
+        else:
+            integer(key, "a key", "an address or a Ref")
         at = self._index(key)
         if at is None:
             large = isinstance(key, int) and not -(2**64) < key < 2**64

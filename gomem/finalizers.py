@@ -8,7 +8,9 @@ of :class:`Exception` (KeyboardInterrupt, SystemExit) comes out of ``run_finaliz
 
 from __future__ import annotations
 
+import inspect
 import threading
+import types
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -29,6 +31,21 @@ def _not_pointer(value: object) -> str:
     return "string" if isinstance(value, String) else type(value).__name__
 
 
+def _cannot_be_passed(ref: Ref | Builder | Buffer, fn: Callable[..., object]) -> str | None:
+    """What Go says if fn cannot be called with ref; None: it can, or nobody can tell."""
+    function = fn.__func__ if type(fn) is types.MethodType else fn
+    if type(function) is not types.FunctionType or "__signature__" in function.__dict__:
+        return None
+    signature = inspect.signature(fn, follow_wrapped=False)
+    try:
+        signature.bind(ref)
+    except TypeError:
+        type_ = ref.type if isinstance(ref, Ref) else None
+        name = type(ref).__name__ if type_ is None else f"*{type_.name}"
+        return f"cannot pass {name} to finalizer {fn.__name__}{signature}"
+    return None
+
+
 def set_finalizer(ref: _T, fn: Callable[[_T], object] | None) -> None:
     """Has ``fn(ref)`` called when nothing leads to the object any more (Go: runtime.SetFinalizer).
 
@@ -46,9 +63,10 @@ def set_finalizer(ref: _T, fn: Callable[[_T], object] | None) -> None:
     An object of size 0 never dies. ``heap.free(ref)`` drops the finalizer, as there is no object left to
     call it with; ``heap.close()`` and the end of the program drop all.
 
-    Raises, with Go's messages: TypeError if ``ref`` is no pointer or ``fn`` not callable,
-    InvalidPointerError if ``ref`` is a part of an object that does not begin where it does, ValueError
-    if there is a finalizer already. InvalidPointerError if the object was freed; HeapClosedError.
+    Raises, with Go's messages: TypeError if ``ref`` is no pointer, ``fn`` not callable, or a function
+    that does not take one argument; InvalidPointerError if ``ref`` is a part of an object that does not
+    begin where it does; ValueError if there is a finalizer already. InvalidPointerError if the object
+    was freed; HeapClosedError.
     """
     if ref is None:
         raise TypeError("runtime.SetFinalizer: first argument is nil")
@@ -62,6 +80,9 @@ def set_finalizer(ref: _T, fn: Callable[[_T], object] | None) -> None:
         raise TypeError(
             f"runtime.SetFinalizer: second argument is {type(fn).__name__}, not a function"
         )
+    why = _cannot_be_passed(ref, fn)
+    if why is not None:
+        raise TypeError(f"runtime.SetFinalizer: {why}")
     heap._finalizers.start(heap)
     heap._set_finalizer(ref, fn)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gomem import _core
 from gomem.finalizers import Finalizers
-from gomem.sizeclasses import SizeClasses, counted, integer, shown
+from gomem.sizeclasses import SizeClasses, boolean, counted, integer, shown
 from gomem.span import Span
 from gomem.stats import Float64Histogram, MemStats, gc_metrics
 from gomem.values import Values
@@ -224,6 +224,7 @@ class Heap(Values, _core.Heap):
         gc_workers = integer(gc_workers, "gc_workers")
         if not 0 <= gc_workers <= 16:
             raise ValueError(f"gc_workers must be from 0 to 16, not {shown(gc_workers)}")
+        finalizer_thread = boolean(finalizer_thread, "finalizer_thread")
         settings: dict[str, Any] = {}  # without these the environment decides
         if not (isinstance(gogc, str) and gogc == "env"):
             settings["gogc"] = parse_gogc(gogc)
@@ -236,12 +237,12 @@ class Heap(Values, _core.Heap):
             gc_workers=gc_workers,
             max_memory=parse_bytes(max_memory, "max_memory"),
             size_classes=size_classes,
-            madvdontneed=madvdontneed,
+            madvdontneed=boolean(madvdontneed, "madvdontneed"),
             **choices,
             **settings,
         )
         self.barrier = barrier
-        self._finalizers = Finalizers(bool(finalizer_thread))
+        self._finalizers = Finalizers(finalizer_thread)
         self.size_class_table = size_classes if size_classes is not None else SizeClasses()
         _heaps.add(self)
 

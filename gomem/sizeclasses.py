@@ -85,7 +85,7 @@ class SizeClasses(_core.SizeClasses):
 
     ``rules`` computes a table (Go's by default); ``classes``, a sequence of (size in bytes, pages
     of a span), takes one as it is, with spans of pages of ``page_size`` bytes. Raises ValueError,
-    with the reason, for rules or classes that cannot work.
+    with the reason, for rules or classes that cannot work, TypeError for what is no such sequence.
     """
 
     def __new__(
@@ -98,8 +98,7 @@ class SizeClasses(_core.SizeClasses):
         if rules is not None and classes is not None:
             raise ValueError("give rules or classes, not both")
         if classes is not None:
-            pairs = [(_uint32(size, "size"), _uint32(pages, "pages")) for size, pages in classes]
-            return super().__new__(cls, None, _uint32(page_size, "page_size"), pairs)
+            return super().__new__(cls, None, _uint32(page_size, "page_size"), _pairs(classes))
         if rules is None:
             return super().__new__(cls)
         if not isinstance(rules, SizeClassRules):
@@ -213,6 +212,28 @@ def shown(value: int) -> str:
 def counted(n: int, what: str) -> str:
     """A number of things, for a text: ``1 page``, ``2 pages``."""
     return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
+def _pairs(classes: Any) -> list[tuple[int, int]]:
+    """The classes as they were given: sizes in bytes and pages of spans."""
+    what = "classes must be a sequence of pairs (size in bytes, pages of a span)"
+    if isinstance(classes, (str, bytes)) or not isinstance(classes, Iterable):
+        raise TypeError(f"{what}, not {type(classes).__name__}")
+    pairs = []
+    for i, row in enumerate(classes):
+        try:
+            size, pages = row
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{what}: what is at index {i} is no pair") from None
+        pairs.append((_uint32(size, "size"), _uint32(pages, "pages")))
+    return pairs
+
+
+def boolean(value: Any, name: str) -> bool:
+    """True or False, also NumPy's."""
+    if not isinstance(value, bool) and type(value).__name__ not in ("bool", "bool_"):
+        raise TypeError(f"{name} must be True or False, not {type(value).__name__}")
+    return bool(value)
 
 
 def _uint32(value: Any, name: str) -> int:

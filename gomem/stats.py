@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from gomem import _core
@@ -55,7 +55,10 @@ class Float64Histogram:
 
     def quantile(self, q: float) -> float:
         """The upper bound of the bucket in which the value lies that a share q of all do not exceed; nan
-        if there is none. Raises ValueError for a q that is no share."""
+        if there is none. Raises TypeError for a q that is no number, ValueError for one that is no
+        share."""
+        if not hasattr(type(q), "__float__"):
+            raise TypeError(f"q must be a number, not {type(q).__name__}")
         if not 0 <= q <= 1:
             raise ValueError(f"q must be from 0 to 1, not {q!r}")
         below = 0
@@ -113,7 +116,7 @@ def gc_metrics(raw: bytes, threads_of_python: int) -> dict[str, int | float | Fl
     }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MemStats:
     """Statistics of a heap (Go: ``runtime.MemStats``); bytes unless said otherwise.
 
@@ -236,6 +239,15 @@ class MemStats:
             )
             for i, name, column in ((1, "allocs", "mallocs"), (2, "frees", "frees"))
         }
+
+    def __repr__(self) -> str:
+        parts = []
+        for f in fields(self):
+            if f.repr:
+                value = getattr(self, f.name)
+                shown = f"<{len(value)} of them>" if isinstance(value, tuple) else repr(value)
+                parts.append(f"{f.name}={shown}")
+        return f"MemStats({', '.join(parts)})"
 
     def _repr_html_(self) -> str:
         from gomem import viz

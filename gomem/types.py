@@ -48,8 +48,8 @@ def struct(
     """A struct type with the given fields, in order, aligned and padded as Go does.
 
     A field's type is a Type or Go's notation for one (see :func:`type_of`). ``*name`` inside refers
-    to the struct itself. Raises ValueError for a name that is no identifier or a type that is not
-    known, TypeError for what is neither a Type nor a string.
+    to the struct itself. Raises ValueError for a name that is no identifier or is given twice, or a
+    type that is not known, TypeError for what is neither a Type nor a string.
     """
     _check_name(name)
     own: list[Type] = []
@@ -57,7 +57,11 @@ def struct(
         raise TypeError(
             f"fields must be a mapping from names to types, not {type(fields).__name__}"
         )
-    items = {**(fields or {}), **more}
+    items = dict(fields or {})
+    for field in more:
+        if field in items:
+            raise ValueError(f"field {field} is given twice")
+    items.update(more)
     for field in items:
         _check_name(field)
     types = tuple(_parse(notation, name, own) for notation in items.values())

@@ -197,3 +197,9 @@ def test_next_gc_follows_gogc(heap: gomem.Heap) -> None:
     assert (
         2**62 < heap.stats().next_gc < 2**63
     )  # Go's limit, less what else there is and 3 per cent
+
+
+def test_stats_are_shown_on_a_few_lines(heap: gomem.Heap) -> None:
+    heap.alloc(100)
+    text = repr(heap.stats())
+    assert len(text) < 1200 and "pause_ns=<256 of them>" in text and "heap_objects=1," in text

@@ -453,7 +453,7 @@ def test_colors_are_a_mapping(heap: gomem.Heap) -> None:
     assert colors.array["noscan"].tolist().count(True) == 1
     for key in (0, ref.address + 24, 2**64, -1, None, "white", True, 1.5):
         assert key not in colors
-        with pytest.raises(KeyError):
+        with pytest.raises(KeyError if isinstance(key, int) else TypeError):
             colors[key]  # type: ignore[index]
     heap.free(ref)
     with pytest.raises(gomem.InvalidPointerError):
