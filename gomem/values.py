@@ -28,6 +28,14 @@ def as_arrays(*parts: tuple[bytearray, str]) -> tuple[np.ndarray[Any, Any], ...]
     )
 
 
+def slice_array(s: Slice, dtype: Any, copy: bool | None) -> np.ndarray[Any, Any]:
+    """A slice of numbers as an array; a view of it, if dtype and copy allow that."""
+    import numpy as np
+
+    array = np.asarray(memoryview(s), dtype=dtype)
+    return array.copy() if copy else array
+
+
 class Pool(_core.Pool):
     """A sync.Pool: objects that may be used again, until two collections have passed.
 

@@ -291,12 +291,21 @@ static PyMethodDef builder_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
+static PyObject *builder_repr(PyObject *self)
+{
+    if (heap_of(self)->closing)
+        return PyUnicode_FromString("<gomem.Builder, closed heap>");
+    struct gomem_slice s = gomem_builder_bytes(builder_of(self));
+    return PyUnicode_FromFormat("<gomem.Builder, len %lld, cap %lld>", (long long)s.len, (long long)s.cap);
+}
+
 static PyType_Slot builder_slots[] = {
     {Py_tp_doc, "A strings.Builder in a Heap, made by Heap.builder. It grows as Go's does; len() is the\n"
                 "number of bytes."},
     {Py_tp_dealloc, bytes_dealloc},
     {Py_tp_richcompare, bytes_richcompare},
     {Py_tp_hash, bytes_hash},
+    {Py_tp_repr, builder_repr},
     {Py_mp_length, builder_length},
     {Py_tp_methods, builder_methods},
     {Py_tp_getset, builder_getset},
@@ -455,12 +464,22 @@ static PyMethodDef buffer_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
+static PyObject *buffer_repr(PyObject *self)
+{
+    if (heap_of(self)->closing)
+        return PyUnicode_FromString("<gomem.Buffer, closed heap>");
+    return PyUnicode_FromFormat("<gomem.Buffer, len %lld, cap %lld>",
+                                (long long)gomem_buffer_bytes(buffer_of(self)).len,
+                                (long long)gomem_buffer_cap(buffer_of(self)));
+}
+
 static PyType_Slot buffer_slots[] = {
     {Py_tp_doc, "A bytes.Buffer in a Heap, made by Heap.buffer. It grows as Go's does; len() is the\n"
                 "number of unread bytes."},
     {Py_tp_dealloc, bytes_dealloc},
     {Py_tp_richcompare, bytes_richcompare},
     {Py_tp_hash, bytes_hash},
+    {Py_tp_repr, buffer_repr},
     {Py_mp_length, buffer_length},
     {Py_tp_methods, buffer_methods},
     {Py_tp_getset, buffer_getset},

@@ -163,8 +163,31 @@ static void value_set(struct value *v, const void *bytes, size_t size)
     v->size = size;
 }
 
+/* What an error adds about two types of which one was wanted: their names may be the same. */
+static const char *same_name(const struct py_type *wanted, const struct py_type *given)
+{
+    return strcmp(gomem_type_name(wanted->t), gomem_type_name(given->t)) != 0
+               ? ""
+               : " (another type of that name: gomem.struct makes a new one with each call)";
+}
+
+/* The same of a Ref, which says more of itself. */
+static int wrong_ref(const char *what, struct py_type *type, const struct py_ref *ref)
+{
+    if (ref->type == NULL)
+        PyErr_Format(PyExc_TypeError, "%s is of type %s and cannot be set to a Ref that has no type; "
+                     "as_type() gives it one", what, gomem_type_name(type->t));
+    else
+        PyErr_Format(PyExc_TypeError, "%s is of type %s and cannot be set to a Ref of type %s%s", what,
+                     gomem_type_name(type->t), gomem_type_name(ref->type->t),
+                     type_identical(type, ref->type) ? " in another heap" : same_name(type, ref->type));
+    return -1;
+}
+
 int wrong_type(const char *what, struct py_type *type, PyObject *value)
 {
+    if (PyObject_TypeCheck(value, type->state->ref_type))
+        return wrong_ref(what, type, (struct py_ref *)value);
     PyErr_Format(PyExc_TypeError, "%s is of type %s and cannot be set to a value of type %.200s", what,
                  gomem_type_name(type->t), Py_TYPE(value)->tp_name);
     return -1;
@@ -254,10 +277,11 @@ static int convert_pointer(struct value *out, struct py_heap *h, struct py_type 
         }
         if (elem != Py_None && (target->type == NULL ||
                                 !type_identical(target->type, (struct py_type *)elem))) {
-            PyErr_Format(PyExc_TypeError, "%s is of type %s and cannot point to an object %s%s",
+            PyErr_Format(PyExc_TypeError, "%s is of type %s and cannot point to an object %s%s%s",
                          what, gomem_type_name(type->t),
                          target->type == NULL ? "without a type" : "of type ",
-                         target->type == NULL ? "" : gomem_type_name(target->type->t));
+                         target->type == NULL ? "" : gomem_type_name(target->type->t),
+                         target->type == NULL ? "" : same_name((struct py_type *)elem, target->type));
             return -1;
         }
         if (elem == Py_None && !check_unsafe(h, target, what))

@@ -310,8 +310,15 @@ static PyObject *heap_alloc(PyObject *self, PyObject *const *args, Py_ssize_t na
 static PyObject *heap_new_object(PyObject *self, PyObject *arg)
 {
     struct py_heap *h = (struct py_heap *)self;
+    if (PyUnicode_Check(arg)) {
+        PyObject *made = call_python("gomem.types", "type_of", arg);
+        PyObject *ref = made == NULL ? NULL : heap_new_object(self, made); /* the heap keeps the type */
+        Py_XDECREF(made);
+        return ref;
+    }
     if (!PyObject_TypeCheck(arg, h->state->type_type)) {
-        PyErr_Format(PyExc_TypeError, "new() takes a gomem.Type, not %.200s", Py_TYPE(arg)->tp_name);
+        PyErr_Format(PyExc_TypeError, "new() takes a gomem.Type or Go's notation of one, not %.200s",
+                     Py_TYPE(arg)->tp_name);
         return NULL;
     }
     struct py_type *type = (struct py_type *)arg;
@@ -404,7 +411,8 @@ static PyMethodDef heap_methods[] = {
      "ValueError for a negative size, MemoryError if max_memory or the system refuses."},
     {"new", heap_new_object, METH_O,
      "new($self, type, /)\n--\n\n"
-     "Allocates a zeroed object of a gomem.Type and returns its Ref (Go: new)."},
+     "Allocates a zeroed object of a gomem.Type, or of Go's notation of one ('[4]int64'), and returns its\n"
+     "Ref (Go: new). Raises TypeError or ValueError for what is no type, MemoryError."},
     {"free", heap_free, METH_O,
      "free($self, object, /)\n--\n\n"
      "Frees an object at once, given its Ref or its address (Go: runtime.freegc).\n\n"

@@ -142,6 +142,13 @@ static PyObject *get_heap(PyObject *self, void *unused)
     return Py_NewRef((PyObject *)((struct py_pool *)self)->heap);
 }
 
+static PyObject *pool_repr(PyObject *self)
+{
+    struct py_pool *pool = (struct py_pool *)self;
+    return PyUnicode_FromFormat("<gomem.Pool with%s new, in %R>", pool->new == Py_None ? "out" : "",
+                                (PyObject *)pool->heap);
+}
+
 static PyGetSetDef pool_getset[] = {
     {"heap", get_heap, NULL, "The Heap it lies in.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
@@ -171,6 +178,7 @@ static PyType_Slot pool_slots[] = {
     {Py_tp_doc, "A pool in C; see gomem.Pool."},
     {Py_tp_new, pool_new},
     {Py_tp_dealloc, pool_dealloc},
+    {Py_tp_repr, pool_repr},
     {Py_tp_traverse, pool_traverse},
     {Py_tp_clear, pool_clear},
     {Py_tp_methods, pool_methods},

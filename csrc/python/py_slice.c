@@ -330,6 +330,10 @@ static PyObject *slice_extend(PyObject *self, PyObject *arg)
         HEAP_UNLOCK(s->base.heap)
         Py_DECREF(from);
     } else {
+        bool iterable = Py_TYPE(arg)->tp_iter != NULL || PySequence_Check(arg);
+        if (!PyErr_Occurred() && !iterable)
+            PyErr_Format(PyExc_TypeError, "values must be a Slice or an iterable of elements of %U, not %.200s",
+                         s->type->name, Py_TYPE(arg)->tp_name);
         PyObject *values = PyErr_Occurred() ? NULL : PySequence_Tuple(arg);
         ok = values != NULL && append_values(s, &PyTuple_GET_ITEM(values, 0), PyTuple_GET_SIZE(values));
         Py_XDECREF(values);
@@ -480,6 +484,9 @@ static PyMethodDef slice_methods[] = {
      "replace($self, i, j, /, *values)\n--\n\n"
      "Puts values in the place of the elements from i up to j (Go: s = slices.Replace(s, i, j,\n"
      "values...)). Raises BoundsError, and what append raises."},
+    {"__array__", (PyCFunction)(void (*)(void))slice_array, METH_VARARGS | METH_KEYWORDS,
+     "__array__($self, /, dtype=None, copy=None)\n--\n\n"
+     "For NumPy, which asks for it if there is no view; raises TypeError for what is no slice of numbers."},
     {"__reduce__", no_reduce, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -241,6 +241,24 @@ int slice_getbuffer(PyObject *self, Py_buffer *view, int flags)
     return status;
 }
 
+PyObject *slice_array(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"dtype", "copy", NULL};
+    struct py_slice *s = (struct py_slice *)self;
+    PyObject *dtype = Py_None, *copy = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OO:__array__", names, &dtype, &copy))
+        return NULL;
+    if (format_of(elem_of(s)) == NULL) {
+        PyErr_Format(PyExc_TypeError, "only slices of numbers are arrays, not %U: use a list of it",
+                     s->type->name);
+        return NULL;
+    }
+    PyObject *parts = Py_BuildValue("(OOO)", self, dtype, copy);
+    PyObject *array = parts == NULL ? NULL : call_python("gomem.values", "slice_array", parts);
+    Py_XDECREF(parts);
+    return array;
+}
+
 void slice_releasebuffer(PyObject *self, Py_buffer *view)
 {
     struct py_slice *s = (struct py_slice *)self;

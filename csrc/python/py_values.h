@@ -187,6 +187,7 @@ PyObject *maps_delete_func(PyObject *self, PyObject *fn);
 /* py_slice_array.c: methods of Slice. */
 PyObject *slice_append_many(PyObject *self, PyObject *args, PyObject *kwargs);
 int slice_getbuffer(PyObject *self, Py_buffer *view, int flags);
+PyObject *slice_array(PyObject *self, PyObject *args, PyObject *kwargs);
 void slice_releasebuffer(PyObject *self, Py_buffer *view);
 /* py_buffer_read.c: methods of Buffer. */
 PyObject *py_buffer_bytes(PyObject *self, PyObject *unused);
