@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import threading
 import time
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -441,6 +443,20 @@ def test_freeing_by_hand_in_the_middle(heap: gomem.Heap) -> None:
 
 
 # --- Colours ---
+
+
+def test_the_example_of_the_readme() -> None:
+    """What its comments say of shades and colours."""
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    blocks = [b for b in re.findall(r"```python\n(.*?)```", text, re.S) if "cycle.shades" in b]
+    assert len(blocks) == 1
+    code = blocks[0].replace("cycle.shades  #", "shades, colors = cycle.shades, heap.colors()  #")
+    code = code.replace("heap.colors()[top]", "later = heap.colors()[top]")
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert [len(s.greyed) for s in names["shades"]] == [1]
+    assert names["shades"][0].greyed == (names["shades"][0].old,)
+    assert names["colors"].counts["grey"] == 2 and names["later"] == "black"
 
 
 def test_colors_are_a_mapping(heap: gomem.Heap) -> None:
