@@ -167,7 +167,8 @@ class Heap(Values, _core.Heap):
     memory_limit: soft limit in bytes, or as ``"64MiB"``, None for none: near it the collector runs more
         often, and free memory is given back before more is used; by default what the variable
         GOMEMLIMIT says, else none.
-    max_memory: hard limit in bytes on what is mapped and not given back: beyond it MemoryError.
+    max_memory: hard limit in bytes on what is mapped and not given back: beyond it MemoryError. Before
+        that a collection is tried, but not with ``gogc="off"``: garbage then stays until ``gc()``.
     size_classes: a :class:`gomem.SizeClasses`; by default Go's.
     madvdontneed: give memory back with MADV_DONTNEED, as Go does; False: with MADV_FREE.
     huge_pages: ``"default"`` (as the system is set, like Go), ``"always"`` or ``"never"``.

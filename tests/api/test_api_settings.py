@@ -139,6 +139,24 @@ def test_a_memory_limit_gives_back() -> None:
         heap.verify()
 
 
+@pytest.mark.parametrize("gogc", ["off", 100])
+def test_max_memory_and_what_only_a_collection_finds(gogc: int | str) -> None:
+    """As the docstring says: with gogc="off" no collection is tried, but gc() makes room."""
+    with gomem.Heap(procs=1, gogc=gogc, max_memory="16MiB") as heap:
+
+        def garbage() -> None:
+            for _ in range(100):
+                heap.alloc(1 << 20)
+
+        if gogc == "off":
+            with pytest.raises(MemoryError):
+                garbage()
+            heap.gc()
+            assert heap.alloc(1 << 20).size == 1 << 20
+        else:
+            garbage()
+
+
 def test_max_memory_is_never_passed() -> None:
     limit = 12 << 20
     with gomem.Heap(procs=2, max_memory=limit) as heap:

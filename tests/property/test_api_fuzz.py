@@ -413,6 +413,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "append array": lambda w, a, b: w.value(3).append({"list": [a, b], "friends": a}),
     "extend": lambda w, a, b: [w.value(i).extend(a) for i in range(4)],
     "append_many": lambda w, a, b: w.value(0).append_many(a),
+    "as array": lambda w, a, b: (w.value(0).__array__(copy=a), w.value(2).__array__(copy=b)),
     "append_many2": lambda w, a, b: w.value(2).append_many(a, count=few(b)),
     "copy": lambda w, a, b: [w.value(i).copy(a) for i in range(4)],
     "slice view": lambda w, a, b: w.views.append(memoryview(w.value(0))),
