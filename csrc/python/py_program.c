@@ -177,13 +177,18 @@ static PyObject *switch_to(struct program *p, struct caller *n)
     return PyGreenlet_Switch((PyGreenlet *)target, NULL, NULL);
 }
 
-/* A parked operation ends here: it has not happened (c->cancelled), or somebody finished it and has readied c,
- * which is taken out of the queue, with those before it: all of them are to be ended. */
+/* c runs on, out of its turn. A parked operation has not happened (c->cancelled), or somebody finished it and
+ * readies c, or has done so: then c is taken out of the queue, and those before it go behind the others. */
 static void take_back(struct program *p, struct caller *c)
 {
-    c->cancelled = gomem_cancel(c->g);
-    while (!c->cancelled && gomem_next(p->s, 0) != c->g)
-        ;
+    c->cancelled = gomem_g_state(c->g) == GOMEM_G_WAITING && gomem_cancel(c->g);
+    while (!c->cancelled) {
+        struct gomem_g *g = gomem_next(p->s, 0);
+        if (g == c->g)
+            return;
+        if (g != NULL)
+            gomem_yield(g);
+    }
 }
 
 static bool refuse_to_park(struct program *p, struct caller *c)
@@ -345,7 +350,7 @@ static void switch_from_hub(struct program *p, struct caller *n)
 static void throw_into(struct program *p, struct caller *c)
 {
     PyObject *e = take_exception();
-    if (gomem_g_state(c->g) == GOMEM_G_WAITING)
+    if (gomem_g_state(c->g) != GOMEM_G_RUNNING)
         take_back(p, c);
     PyObject *greenlet = Py_NewRef(c->greenlet);
     p->current = c;

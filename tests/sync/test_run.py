@@ -13,6 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import greenlet
@@ -263,6 +264,38 @@ def test_main_may_go_on_after_an_interrupt() -> None:
     timer = interrupt_soon()
     assert gomem.run(main) == 5
     timer.join()
+
+
+def test_others_are_woken_at_the_moment_of_an_interrupt() -> None:
+    """The handler wakes all and then raises: those that are to run before main are not forgotten."""
+    c: Chan[int] = Chan(int)
+    done: Chan[int] = Chan(int, 10)
+
+    def other(i: int) -> None:
+        c.recv()
+        done.send(i)
+
+    def main() -> list[int]:
+        for i in range(4):
+            gomem.go(other, i)
+        gomem.gosched()  # they wait before main does
+        try:
+            c.recv()
+        except KeyboardInterrupt:
+            return sorted(done.recv() for _ in range(4))
+        raise AssertionError("there was no interrupt")
+
+    def handler(signum: int, frame: FrameType | None) -> None:
+        c.close()
+        raise KeyboardInterrupt
+
+    old = signal.signal(signal.SIGINT, handler)
+    try:
+        timer = interrupt_soon()
+        assert gomem.run(main) == [0, 1, 2, 3]
+        timer.join()
+    finally:
+        signal.signal(signal.SIGINT, old)
 
 
 @pytest.mark.parametrize("which", ["recv", "send", "select"])
