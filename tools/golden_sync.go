@@ -1,6 +1,6 @@
 // Prints, as JSON, what channels and goroutines do in Go: the texts of panics, what a program whose goroutines
 // are all asleep prints, and the order in which goroutines on one P do things. From it tools/golden.py makes
-// tests/golden/sync.json; tests/golden/test_golden_sync.py has the same programs.
+// tests/golden/sync.json; tests/sync/test_golden_sync.py has the same programs.
 package main
 
 import (
@@ -153,6 +153,20 @@ func orderOf(f func()) []string {
 	return events
 }
 
+// Every 61st tick of the scheduler changes the order, and collections do: a program of its own has few.
+func inFreshProcess(name string) (log []string) {
+	cmd := exec.Command(os.Args[0], "order", name)
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GOGC=off")
+	out, err := cmd.Output()
+	if err == nil {
+		err = json.Unmarshal(out, &log)
+	}
+	if err != nil {
+		panic(err)
+	}
+	return log
+}
+
 // Runs f in n goroutines and waits until all have ended.
 func each(n int, f func(i int)) {
 	done := make(chan int, n)
@@ -286,18 +300,22 @@ var orders = map[string]func(){
 }
 
 func main() {
+	runtime.GOMAXPROCS(1)
+	if len(os.Args) > 2 {
+		json.NewEncoder(os.Stdout).Encode(orderOf(orders[os.Args[2]]))
+		return
+	}
 	if len(os.Args) > 1 {
 		asleep[os.Args[1]]()
 		return
 	}
-	runtime.GOMAXPROCS(1)
 	result := map[string]any{"panics": panics()}
 	reports, logs := map[string]any{}, map[string]any{}
 	for name := range asleep {
 		reports[name] = report(name)
 	}
-	for name, f := range orders {
-		logs[name] = orderOf(f)
+	for name := range orders {
+		logs[name] = inFreshProcess(name)
 	}
 	result["asleep"], result["orders"] = reports, logs
 	out, err := json.Marshal(result)
