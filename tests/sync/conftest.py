@@ -17,6 +17,14 @@ KNOWN = threading.enumerate()  # of who runs the tests, if any beside the main o
 
 
 @pytest.fixture(autouse=True)
+def interrupts() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt, also in what a shell runs in the background."""
+    old = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, old)
+
+
+@pytest.fixture(autouse=True)
 def alone() -> None:
     """Threads that a test before has left behind are gone, or are found here."""
     until = time.monotonic() + 10
