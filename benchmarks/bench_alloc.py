@@ -17,9 +17,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import measuring
 import reporting
-from building import ALLOCATORS, BUILD, ROOT, Programs, build
-from measuring import Case, Measure, Row, Target, program_measure, run_cases
+from building import ALLOCATORS, BUILD, ROOT
+from measuring import Case, Measure, Row, Target, program_measure
 
 MALLOCS = ("glibc", "mimalloc", "jemalloc", "tcmalloc")
 GO_NOSCAN = Target("<= 0.35 x Go", ratio_at_most=0.35)
@@ -50,13 +51,24 @@ FULL = Effort(15, 5, 40, (16, 256, 1024, 4096), (2, 4))
 QUICK = Effort(5, 3, 15, (16, 256), (2,))
 
 
-class Bench:
+class Bench(measuring.Bench[Effort]):
     """The cases, as far as their programs could be built."""
 
-    def __init__(self, programs: Programs, effort: Effort) -> None:
-        self.programs = programs
-        self.effort = effort
-        self.notes: list[str] = []
+    suite = ALLOCATORS
+    groups = ("go", "fast_path", "mixed", "threads", "scaling", "live", "python", "traces")
+    full, quick = FULL, QUICK
+
+    @property
+    def heavy_rounds(self) -> int:
+        return self.effort.heavy_rounds
+
+    def rows(self, groups: tuple[str, ...]) -> list[Row]:
+        """Says, too, if the machine was not free."""
+        rows = super().rows(groups)
+        if any(row.name == MACHINE_LIMIT and row.gomem < SPARE_CPUS for row in rows):
+            self.notes.append("the rows about threads mean little: the machine was not free enough "
+                              "to run two threads at once, see \"no memory at all\"")  # fmt: skip
+        return rows
 
     def c(self, who: str, name: str, size: int = 0, threads: int = 1, *files: Path) -> Measure:
         program = self.programs.paths[who]
@@ -182,40 +194,7 @@ class Bench:
                    self.mallocs("replay-peak", 0, 1, operations), "MiB", heavy=True)  # fmt: skip
 
 
-GROUPS = ("go", "fast_path", "mixed", "threads", "scaling", "live", "python", "traces")
-
-
-def measure_all(bench: Bench, groups: tuple[str, ...]) -> list[Row]:
-    """Runs the groups' cases, and says if the machine was not free."""
-    cases: list[Case] = []
-    for group in groups:
-        cases += getattr(bench, group)()
-    rows = run_cases(cases, bench.effort.rounds, bench.effort.heavy_rounds, bench.notes)
-    if any(row.name == MACHINE_LIMIT and row.gomem < SPARE_CPUS for row in rows):
-        bench.notes.append("the rows about threads mean little: the machine was not free enough "
-                           "to run two threads at once, see \"no memory at all\"")  # fmt: skip
-    return rows
-
-
-def main(
-    quick: bool = False, json_path: str | None = None, groups: tuple[str, ...] = GROUPS
-) -> int:
-    """Measures and prints; 1 if gomem's own program cannot be built or a workload fails."""
-    try:
-        programs = build(ALLOCATORS)
-    except OSError as e:
-        print(e, file=sys.stderr)
-        return 1
-    bench = Bench(programs, QUICK if quick else FULL)
-    rows = measure_all(bench, groups)
-    report = reporting.Report(reporting.machine(programs.versions), quick,
-                              [*programs.skipped, *bench.notes], rows)  # fmt: skip
-    return report.finish(json_path)
-
-
 if __name__ == "__main__":
     sys.exit(
-        reporting.command_line(
-            "measure gomem against Go and other allocators", "alloc", GROUPS, main
-        )
+        reporting.command_line("measure gomem against Go and other allocators", "alloc", Bench)
     )

@@ -19,9 +19,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import measuring
 import reporting
-from building import COLLECTORS, Programs, build
-from measuring import Case, Figure, Figures, ManyFigures, Target, program_figures, run_cases
+from building import COLLECTORS
+from measuring import Case, Figure, Figures, ManyFigures, Target, program_figures
 
 TREE_WALL = {"go": Target("<= 0.45 x Go", ratio_at_most=0.45),
              "boehm": Target("<= 0.5 x Boehm", ratio_at_most=0.5)}  # fmt: skip
@@ -52,13 +53,12 @@ QUICK = Effort(3, 16, 16, 5, (4, 16), 5, 5)
 OFF_DEPTH = 10
 
 
-class Bench:
+class Bench(measuring.Bench[Effort]):
     """The cases, as far as their programs could be built."""
 
-    def __init__(self, programs: Programs, effort: Effort) -> None:
-        self.programs = programs
-        self.effort = effort
-        self.notes: list[str] = []
+    suite = COLLECTORS
+    groups = ("trees", "live_graph", "pauses", "barrier", "workers")
+    full, quick = FULL, QUICK
 
     def figures(self, who: str, *arguments: object) -> Figures:
         return program_figures([self.programs.paths[who], *map(str, arguments)],
@@ -139,9 +139,6 @@ class Bench:
                        {None: TWO_WORKERS}, heavy=True)  # fmt: skip
 
 
-GROUPS = ("trees", "live_graph", "pauses", "barrier", "workers")
-
-
 def draw(report: reporting.Report, folder: Path) -> str:
     """The longest pauses over the size of the live heap, as pauses.svg."""
     import numpy as np
@@ -161,26 +158,9 @@ def draw(report: reporting.Report, folder: Path) -> str:
     return "\n![p99.9 pause by live heap, gomem and Go](pauses.svg)\n"
 
 
-def main(
-    quick: bool = False, json_path: str | None = None, groups: tuple[str, ...] = GROUPS
-) -> int:
-    """Measures and prints; 1 if gomem's own program cannot be built or a workload fails."""
-    try:
-        programs = build(COLLECTORS)
-    except OSError as e:
-        print(e, file=sys.stderr)
-        return 1
-    bench = Bench(programs, QUICK if quick else FULL)
-    cases = [case for group in groups for case in getattr(bench, group)()]
-    rows = run_cases(cases, bench.effort.rounds, bench.effort.rounds, bench.notes)
-    report = reporting.Report(reporting.machine(programs.versions), quick,
-                              [*programs.skipped, *bench.notes], rows)  # fmt: skip
-    return report.finish(json_path)
-
-
 if __name__ == "__main__":
     sys.exit(
         reporting.command_line(
-            "measure gomem's collector against Go's and others", "gc", GROUPS, main, draw
+            "measure gomem's collector against Go's and others", "gc", Bench, draw
         )
     )

@@ -16,9 +16,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import measuring
 import reporting
-from building import CHANNELS, Programs, build
-from measuring import Figure, Figures, ManyFigures, Target, program_figures, run_cases
+from building import CHANNELS
+from measuring import Figure, Figures, ManyFigures, Target, program_figures
 
 
 def at_most(numerator: int, denominator: int, who: str) -> Target:
@@ -60,13 +61,12 @@ FULL = Effort(7, 100_000, 1_000_000)
 QUICK = Effort(3, 20_000, 200_000)
 
 
-class Bench:
+class Bench(measuring.Bench[Effort]):
     """The cases, as far as there is somebody to compare with."""
 
-    def __init__(self, programs: Programs, effort: Effort) -> None:
-        self.programs = programs
-        self.effort = effort
-        self.notes: list[str] = []
+    suite = CHANNELS
+    groups = ("goroutines", "channels")
+    full, quick = FULL, QUICK
 
     def loops(self, who: str) -> Figures:
         script = Path(__file__).with_name("sync_loops.py")
@@ -90,29 +90,9 @@ class Bench:
         yield ManyFigures("channels", "", figures.pop("gomem"), figures, C)
 
 
-GROUPS = ("goroutines", "channels")
-
-
-def main(
-    quick: bool = False, json_path: str | None = None, groups: tuple[str, ...] = GROUPS
-) -> int:
-    """Measures and prints; 1 if gomem's own program cannot be built or a workload fails."""
-    try:
-        programs = build(CHANNELS)
-    except OSError as e:
-        print(e, file=sys.stderr)
-        return 1
-    bench = Bench(programs, QUICK if quick else FULL)
-    cases = [case for group in groups for case in getattr(bench, group)()]
-    rows = run_cases(cases, bench.effort.rounds, bench.effort.rounds, bench.notes)
-    report = reporting.Report(reporting.machine(programs.versions), quick,
-                              [*programs.skipped, *bench.notes], rows)  # fmt: skip
-    return report.finish(json_path)
-
-
 if __name__ == "__main__":
     sys.exit(
         reporting.command_line(
-            "measure gomem's channels against asyncio's, Go's and others", "sync", GROUPS, main
+            "measure gomem's channels against asyncio's, Go's and others", "sync", Bench
         )
     )

@@ -16,8 +16,9 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+from building import Programs, Suite
 from tqdm import tqdm
 
 # A measurement of one round: returns a value in the case's unit.
@@ -239,6 +240,39 @@ def run_cases(
             except (OSError, ValueError) as e:
                 notes.append(f"{case.name} failed: {e}")
     return rows
+
+
+class Sized(Protocol):
+    """How much is done."""
+
+    @property
+    def rounds(self) -> int: ...
+
+
+E = TypeVar("E", bound=Sized)
+
+
+class Bench(Generic[E]):
+    """The cases of a topic, as far as their programs could be built: the method of a group gives its cases."""
+
+    suite: ClassVar[Suite]
+    groups: ClassVar[tuple[str, ...]]
+    full: E
+    quick: E
+
+    def __init__(self, programs: Programs, effort: E) -> None:
+        self.programs = programs
+        self.effort = effort
+        self.notes: list[str] = []
+
+    @property
+    def heavy_rounds(self) -> int:
+        """Of what takes a second or more."""
+        return self.effort.rounds
+
+    def rows(self, groups: tuple[str, ...]) -> list[Row]:
+        cases = [case for group in groups for case in getattr(self, group)()]
+        return run_cases(cases, self.effort.rounds, self.heavy_rounds, self.notes)
 
 
 def _judge(

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from measuring import Row
+from building import build
+from measuring import Bench, Row
 
 QUESTIONS = {
     "go": "Against Go: an object's whole life, Go's time includes its collections (ns an object)",
@@ -179,19 +180,34 @@ def write_readme(
     readme.write_text(f"{before}{begin}\n{report.as_markdown()}\n{shown}{end}{after}")
 
 
+def measure(
+    kind: type[Bench[Any]], quick: bool, json_path: str | None, groups: tuple[str, ...]
+) -> int:
+    """Measures and prints; 1 if gomem's own program cannot be built or a workload fails."""
+    try:
+        programs = build(kind.suite)
+    except OSError as e:
+        print(e, file=sys.stderr)
+        return 1
+    bench = kind(programs, kind.quick if quick else kind.full)
+    rows = bench.rows(groups)
+    return Report(
+        machine(programs.versions), quick, [*programs.skipped, *bench.notes], rows
+    ).finish(json_path)
+
+
 def command_line(
     description: str,
     topic: str,
-    groups: tuple[str, ...],
-    main: Callable[[bool, str | None, tuple[str, ...]], int],
+    kind: type[Bench[Any]],
     draw: Callable[[Report, Path], str] | None = None,
 ) -> int:
     """What a script of benchmarks does when it is run; draw: see write_readme."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="a coarse answer in under a minute")
     parser.add_argument("--json", metavar="PATH", help="also write the rows as JSON; - is stdout")
-    parser.add_argument("--only", nargs="+", choices=groups, metavar="GROUP",
-                        help=f"of {', '.join(groups)}")  # fmt: skip
+    parser.add_argument("--only", nargs="+", choices=kind.groups, metavar="GROUP",
+                        help=f"of {', '.join(kind.groups)}")  # fmt: skip
     parser.add_argument("--markdown", nargs="+", metavar="JSON",
                         help="measure nothing: put the figures of these files into README.md")  # fmt: skip
     args = parser.parse_args()
@@ -199,4 +215,4 @@ def command_line(
         readme = Path(__file__).with_name("README.md")
         write_readme(list(map(Path, args.markdown)), readme, topic, draw)
         return 0
-    return main(args.quick, args.json, tuple(args.only or groups))
+    return measure(kind, args.quick, args.json, tuple(args.only or kind.groups))
