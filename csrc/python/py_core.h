@@ -165,6 +165,9 @@ PyObject *call_python(const char *module, const char *function, PyObject *arg);
 
 /* py_errors.c: sets the exception for a status, and returns NULL. */
 PyObject *raise_error(struct state *st, const struct gomem_error *err);
+/* Sets the exception that is raised aside, NULL if none is; and raises it again, taking the reference. */
+PyObject *take_exception(void);
+void give_exception(PyObject *e);
 PyObject *raise_closed(struct state *st);
 PyObject *raise_busy(struct state *st);
 PyObject *raise_pointer(struct state *st, const char *format, ...);

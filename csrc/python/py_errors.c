@@ -148,3 +148,33 @@ PyObject *no_reduce(PyObject *self, PyObject *unused)
                  Py_TYPE(self)->tp_name);
     return NULL;
 }
+
+/* --- Exceptions as objects --- */
+
+PyObject *take_exception(void)
+{
+#if PY_VERSION_HEX >= 0x030c0000
+    return PyErr_GetRaisedException();
+#else
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (traceback != NULL)
+        (void)PyException_SetTraceback(value, traceback);
+    Py_XDECREF(type);
+    Py_XDECREF(traceback);
+    return value;
+#endif
+}
+
+void give_exception(PyObject *e)
+{
+#if PY_VERSION_HEX >= 0x030c0000
+    PyErr_SetRaisedException(e);
+#else
+    if (e == NULL)
+        PyErr_Clear();
+    else
+        PyErr_Restore(Py_NewRef(Py_TYPE(e)), e, PyException_GetTraceback(e));
+#endif
+}

@@ -52,11 +52,10 @@ static PyObject *note_record(struct py_heap *h, PyObject *record)
 
 static void forget_record(struct py_heap *h, PyObject *key)
 {
-    PyObject *kind, *error, *traceback;
-    PyErr_Fetch(&kind, &error, &traceback);
+    PyObject *raised = take_exception();
     if (h->records != NULL && PyDict_DelItem(h->records, key) < 0)
         PyErr_Clear();
-    PyErr_Restore(kind, error, traceback);
+    give_exception(raised);
 }
 
 /* --- Attaching --- */

@@ -38,33 +38,6 @@ struct program {
 
 static _Thread_local struct program *running __attribute__((tls_model("initial-exec")));
 
-/* --- Exceptions as objects --- */
-
-static PyObject *take_exception(void)
-{
-#if PY_VERSION_HEX >= 0x030c0000
-    return PyErr_GetRaisedException();
-#else
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    PyErr_NormalizeException(&type, &value, &traceback);
-    if (traceback != NULL)
-        (void)PyException_SetTraceback(value, traceback);
-    Py_XDECREF(type);
-    Py_XDECREF(traceback);
-    return value;
-#endif
-}
-
-static void give_exception(PyObject *e)
-{
-#if PY_VERSION_HEX >= 0x030c0000
-    PyErr_SetRaisedException(e);
-#else
-    PyErr_Restore(Py_NewRef(Py_TYPE(e)), e, PyException_GetTraceback(e));
-#endif
-}
-
 PyObject *raise_panic(struct state *st, struct caller *c)
 {
     PyErr_SetString(st->panic, gomem_panic_text(c->g));

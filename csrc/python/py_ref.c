@@ -263,8 +263,7 @@ static PyObject *ref_getattro(PyObject *self, PyObject *name)
     PyObject *value = PyObject_GenericGetAttr(self, name);
     if (value != NULL || ref->type == NULL || !PyErr_ExceptionMatches(PyExc_AttributeError))
         return value;
-    PyObject *kind, *error, *traceback;
-    PyErr_Fetch(&kind, &error, &traceback);
+    PyErr_Clear();
     uint64_t offset;
     struct py_type *type = find_field(ref, name, &offset);
     if (type == NULL) {
@@ -273,9 +272,6 @@ static PyObject *ref_getattro(PyObject *self, PyObject *name)
     } else {
         value = load_at(ref, type, offset);
     }
-    Py_XDECREF(kind);
-    Py_XDECREF(error);
-    Py_XDECREF(traceback);
     return value;
 }
 

@@ -32,16 +32,15 @@ static enum gomem_status append_each(struct py_slice *s, struct gomem_slice *new
 /* s becomes what was appended to. An exception that is set stays: then it is done if it can be. */
 static bool become(struct py_slice *s, struct gomem_slice new)
 {
-    PyObject *kind, *error, *traceback;
-    PyErr_Fetch(&kind, &error, &traceback);
+    PyObject *raised = take_exception();
     struct gomem_proc *p = slice_check_views(s, INT64_MAX) ? heap_proc(s->base.heap) : NULL;
     if (p != NULL) {
         slice_set(s, p, new);
         gomem_proc_release(p);
     }
-    if (kind != NULL)
-        PyErr_Restore(kind, error, traceback);
-    return p != NULL && kind == NULL;
+    if (raised != NULL)
+        give_exception(raised);
+    return p != NULL && raised == NULL;
 }
 
 /* So many values are appended between two looks for signals: some hundredths of a second. */
