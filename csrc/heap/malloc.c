@@ -50,29 +50,30 @@ static struct mspan *take_large(struct mcache *c, size_t size, bool noscan, bool
     return s;
 }
 
-static NOINLINE void *malloc_large_noscan(struct mcache *c, size_t size)
+static NOINLINE void *malloc_large_noscan(struct mcache *c, size_t size, bool zeroed)
 {
-    struct mspan *s = take_large(c, size, true, true);
+    struct mspan *s = take_large(c, size, true, zeroed);
     return s == NULL ? NULL : (void *)s->base;
+}
+
+static bool size_is_large(const struct mcache *c, size_t size)
+{
+    return size > c->size_classes.max_small_size - MALLOC_HEADER_SIZE;
 }
 
 void *malloc_unzeroed(struct mcache *c, size_t size)
 {
-    if (size <= c->size_classes.max_small_size - MALLOC_HEADER_SIZE)
-        return malloc_noscan(c, size);
-    struct mspan *s = take_large(c, size, true, false);
-    return s == NULL ? NULL : (void *)s->base;
+    return size_is_large(c, size) ? malloc_large_noscan(c, size, false) : malloc_noscan(c, size);
 }
 
 /* Sizes other than 16 to 1016 bytes. */
 static NOINLINE void *malloc_noscan_other(struct mcache *c, size_t size)
 {
-    const struct size_class_table *t = &c->size_classes;
-    if (UNLIKELY(size > t->max_small_size - MALLOC_HEADER_SIZE))
-        return malloc_large_noscan(c, size);
+    if (UNLIKELY(size_is_large(c, size)))
+        return malloc_large_noscan(c, size, true);
     if (UNLIKELY(size == 0))
         return (void *)c->heap->zerobase;
-    span_class sc = make_span_class(size_to_class(t, size), true);
+    span_class sc = make_span_class(size_to_class(&c->size_classes, size), true);
     void *object = malloc_noscan_class(c, sc);
     return LIKELY(object != NULL) ? object : refill_noscan(c, size, sc);
 }
@@ -87,6 +88,24 @@ void *malloc_noscan(struct mcache *c, size_t size)
     if (size < TINY_SIZE && LIKELY(c->size_classes.tiny_class != 0))
         return malloc_tiny(c, size);
     return malloc_noscan_other(c, size);
+}
+
+/* An object of pointers with a bitmap in its span, from the window of the class; NULL if that is used up. */
+static void *malloc_typed_class(struct mcache *c, size_t size, const struct type *type, span_class sc)
+{
+    struct alloc_slot *slot = &c->slots[sc];
+    uint64_t window = load_relaxed(&slot->window);
+    if (UNLIKELY(window_free(window) == 0))
+        return NULL;
+    size_t elem_size = slot->elem_size;
+    bool described = window_is_for(slot, type, size);
+    char *p = take_zeroed(slot, window, elem_size);
+    if (!described && elem_size > PTR_SIZE) {
+        /* Such a span is one page. */
+        size_t word = ((uintptr_t)p & c->page_offset_mask) / PTR_SIZE;
+        heap_bits_write(slot->bits, word, elem_size, heap_bits_mask(type, size));
+    }
+    return p;
 }
 
 static void *malloc_with_header(struct mcache *c, size_t size, const struct type *type)
@@ -116,14 +135,13 @@ void *malloc_typed(struct mcache *c, size_t size, const struct type *type)
     if (!type_has_pointers(type) || size == 0)
         return malloc_noscan(c, size);
     if (size <= c->size_classes.max_bitmap_size) {
-        unsigned sc = make_span_class(size_to_class(&c->size_classes, size), false);
+        span_class sc = make_span_class(size_to_class(&c->size_classes, size), false);
         *mcache_type_slot(c, type) = &c->slots[sc];
         void *object = malloc_typed_class(c, size, type, sc);
-        return LIKELY(object != NULL) ? object : refill_typed(c, size, type, (span_class)sc);
+        return LIKELY(object != NULL) ? object : refill_typed(c, size, type, sc);
     }
-    if (size <= c->size_classes.max_small_size - MALLOC_HEADER_SIZE)
-        return malloc_with_header(c, size, type);
-    return malloc_large_typed(c, size, type);
+    return size_is_large(c, size) ? malloc_large_typed(c, size, type)
+                                  : malloc_with_header(c, size, type);
 }
 
 /* --- Freeing --- */

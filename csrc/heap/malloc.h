@@ -90,27 +90,6 @@ static ALWAYS_INLINE void *malloc_noscan_fast(struct mcache *c, size_t size)
     return object != NULL ? object : malloc_tiny_block_fast(c, size);
 }
 
-/* An object of pointers with a bitmap in its span, from the window of the class; NULL if that is used
- * up. */
-static ALWAYS_INLINE void *malloc_typed_class(struct mcache *c, size_t size,
-                                              const struct type *type, unsigned sc)
-{
-    struct alloc_slot *slot = &c->slots[sc];
-    uint64_t window = load_relaxed(&slot->window);
-    if (UNLIKELY(window_free(window) == 0))
-        return NULL;
-    size_t elem_size = slot->elem_size;
-    uint64_t *bits = slot->bits;
-    bool written = slot->type == type && slot->type_size == size;
-    char *p = take_zeroed(slot, window, elem_size);
-    if (!written && elem_size > PTR_SIZE) {
-        /* Such a span is one page. */
-        size_t word = ((uintptr_t)p & c->page_offset_mask) / PTR_SIZE;
-        heap_bits_write(bits, word, elem_size, heap_bits_mask(type, size));
-    }
-    return p;
-}
-
 /* Is the window such that malloc_typed_window may be called? */
 static ALWAYS_INLINE bool window_is_for(const struct alloc_slot *slot, const struct type *type,
                                         size_t size)

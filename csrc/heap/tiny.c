@@ -126,9 +126,8 @@ static bool prepare_block(struct mcache *c, void **alone)
     struct alloc_slot *slot = &c->slots[c->tiny_span_class];
     if (window_free(load_relaxed(&slot->window)) == 0 && !mcache_refill(c, c->tiny_span_class))
         return false;
-    if (load_relaxed(&slot->span->tiny_live) == NULL && !make_table(c, slot->span)) {
+    if (load_relaxed(&slot->span->tiny_live) == NULL && !make_table(c, slot->span))
         *alone = window_take(slot, load_relaxed(&slot->window));
-    }
     return true;
 }
 

@@ -43,6 +43,11 @@ int64_t slice_next_cap(int64_t new_len, int64_t old_cap)
     return cap;
 }
 
+static enum gomem_status growslice_panic(struct gomem_error *err)
+{
+    return error_set(err, GOMEM_PANIC, "runtime error: growslice: len out of range");
+}
+
 static enum gomem_status grow(struct p *p, const struct type *elem, struct gomem_slice *s,
                               int64_t new_len, struct gomem_error *err)
 {
@@ -52,7 +57,7 @@ static enum gomem_status grow(struct p *p, const struct type *elem, struct gomem
     }
     size_t size;
     if (too_large(elem, slice_next_cap(new_len, s->cap), &size))
-        return error_set(err, GOMEM_PANIC, "runtime error: growslice: len out of range");
+        return growslice_panic(err);
     size = round_up_size(&p->mcache->size_classes, size, !type_has_pointers(elem));
     int64_t cap = (int64_t)(size / elem->size);
     size = (size_t)cap * elem->size;
@@ -69,9 +74,8 @@ enum gomem_status slice_check_more(const struct type *elem, const struct gomem_s
 {
     int64_t len;
     size_t size;
-    if (n < 0 || __builtin_add_overflow(s->len, n, &len) || too_large(elem, len, &size))
-        return error_set(err, GOMEM_PANIC, "runtime error: growslice: len out of range");
-    return GOMEM_OK;
+    bool none = n < 0 || __builtin_add_overflow(s->len, n, &len) || too_large(elem, len, &size);
+    return none ? growslice_panic(err) : GOMEM_OK;
 }
 
 enum gomem_status slice_reserve(struct p *p, const struct type *elem, struct gomem_slice *s,
@@ -79,7 +83,7 @@ enum gomem_status slice_reserve(struct p *p, const struct type *elem, struct gom
 {
     int64_t len;
     if (n < 0 || __builtin_add_overflow(s->len, n, &len))
-        return error_set(err, GOMEM_PANIC, "runtime error: growslice: len out of range");
+        return growslice_panic(err);
     return len <= s->cap ? GOMEM_OK : grow(p, elem, s, len, err);
 }
 
@@ -104,8 +108,8 @@ enum gomem_status slice_replace(struct p *p, const struct type *elem, struct gom
 {
     int64_t tail = s->len - j, len;
     struct gomem_slice out = {s->array, i, s->cap};
-    if (__builtin_add_overflow(i + tail, n, &len))
-        return error_set(err, GOMEM_PANIC, "runtime error: growslice: len out of range");
+    if (n < 0 || __builtin_add_overflow(i + tail, n, &len))
+        return growslice_panic(err);
     if (n == 0 && i == j)
         return GOMEM_OK;
     enum gomem_status status = slice_reserve(p, elem, &out, len - i, err);

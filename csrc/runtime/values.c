@@ -98,8 +98,6 @@ enum gomem_status gomem_slice_replace(struct gomem_proc *proc, const struct gome
     const struct gomem_bounds b = {
         .low = i, .high = j, .max = s->len, .has_low = true, .has_high = true, .has_max = true};
     enum gomem_status status = slice_slice(t->size, s, &b, &part, err);
-    if (status == GOMEM_OK && n < 0)
-        status = error_set(err, GOMEM_PANIC, "runtime error: growslice: len out of range");
     if (status != GOMEM_OK)
         return status;
     return WITH_MEMORY(p, err, slice_replace(p, t, s, i, j, values, n, err));
