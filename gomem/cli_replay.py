@@ -35,9 +35,8 @@ def _run(args: argparse.Namespace) -> int:
     from gomem import report
 
     class Bar(tqdm):  # type: ignore[misc]
-        monitor_interval = (
-            0  # its thread would stay, and a thread may wake goroutines: no deadlock is seen
-        )
+        # A monitor's thread would stay, and a thread may wake goroutines: no deadlock would be seen.
+        monitor_interval = 0
 
     cli_output.check(args.html, args.json)
     trace = gotrace.read(args.trace)

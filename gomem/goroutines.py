@@ -22,9 +22,11 @@ ZEROS: dict[type, object] = {
     bool: False, int: 0, float: 0.0, complex: 0j, str: "", bytes: b"", tuple: (),
 }  # fmt: skip
 
-NUMBERS = {
-    "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "uintptr",
-    "float32", "float64", "complex64", "complex128",
+# Go's types of numbers, and bool: their zero values.
+NUMBERS: dict[str, object] = {
+    "bool": False, "float32": 0.0, "float64": 0.0, "complex64": 0j, "complex128": 0j,
+    **dict.fromkeys(("int8", "int16", "int32", "int64"), 0),
+    **dict.fromkeys(("uint8", "uint16", "uint32", "uint64", "uintptr"), 0),
 }  # fmt: skip
 
 
@@ -37,14 +39,7 @@ def element(kind: Any) -> tuple[Any, object, Type | None]:
                 f"a channel of Go values carries numbers and bools, not {go_type.name}; for Python "
                 "objects give a class"
             )
-        zero: object = 0
-        if go_type.name == "bool":
-            zero = False
-        elif go_type.name.startswith("float"):
-            zero = 0.0
-        elif go_type.name.startswith("complex"):
-            zero = 0j
-        return None, zero, go_type
+        return None, NUMBERS[go_type.name], go_type
     if kind is None:
         return type(None), None, None
     if kind is object or kind is Any:

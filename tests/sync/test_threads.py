@@ -11,26 +11,7 @@ import pytest
 
 import gomem
 from gomem import Chan
-
-
-def in_threads(*functions: Callable[[], object]) -> None:
-    """Calls each in a thread of its own; what one raises is raised here."""
-    failures: list[BaseException] = []
-
-    def call(f: Callable[[], object]) -> None:
-        try:
-            f()
-        except BaseException as e:
-            failures.append(e)
-
-    threads = [threading.Thread(target=call, args=(f,)) for f in functions]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join(50)
-        assert not t.is_alive()
-    for failure in failures:
-        raise failure
+from gomem.testing import in_threads
 
 
 def produce(c: Chan[int], n: int) -> Callable[[], None]:
